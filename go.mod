@@ -2,6 +2,8 @@ module github.com/runv-legacy/runv-legacy
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require github.com/runv-legacy/runv-legacy/guestinit v0.0.0
 
 require (
