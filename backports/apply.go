@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
 
 	"github.com/bluekeyes/go-gitdiff/gitdiff"
@@ -242,16 +241,21 @@ func checkAbsent(root *os.Root, name string) error {
 // keeps links from leaving the tree; a link that stays inside would make the
 // patch change another file than the one it names.
 func checkNoSymlink(root *os.Root, name string) error {
-	for at := name; at != "."; at = path.Dir(at) {
-		info, err := root.Lstat(at)
+	for end := 0; end < len(name); end++ {
+		if next := strings.IndexByte(name[end:], '/'); next >= 0 {
+			end += next
+		} else {
+			end = len(name)
+		}
+		info, err := root.Lstat(name[:end])
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
-			return fmt.Errorf("%s is a symbolic link in the tree: %w", at, ErrUnsafePath)
+			return fmt.Errorf("%s is a symbolic link in the tree: %w", name[:end], ErrUnsafePath)
 		}
 	}
 	return nil
