@@ -86,6 +86,7 @@ func exitCode(err error) int {
 		source   *kernels.SourceError
 		config   *kernels.ConfigError
 		compile  *kernels.CompileError
+		tools    *kernels.ToolchainError
 		patch    *backports.ApplyError
 		boot     *machine.BootError
 	)
@@ -96,19 +97,21 @@ func exitCode(err error) int {
 		return code.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &profile):
+	case errors.As(err, &usage), errors.As(err, &profile), errors.Is(err, artifact.ErrInvalidReference):
 		return exitUsage
 	case errors.As(err, &source):
 		return exitSource
 	case errors.As(err, &config), errors.As(err, &compile), errors.As(err, &patch),
-		errors.Is(err, kernels.ErrNoCompiler):
+		errors.As(err, &tools):
 		return exitBuild
 	case errors.As(err, &boot):
 		return exitBoot
 	case errors.As(err, &registry):
 		return exitRegistry
 	case errors.Is(err, artifact.ErrNotFound), errors.Is(err, artifact.ErrPlatform),
-		errors.Is(err, artifact.ErrInvalid):
+		errors.Is(err, artifact.ErrInvalid), errors.Is(err, artifact.ErrAmbiguous),
+		errors.Is(err, artifact.ErrCorrupt), errors.Is(err, artifact.ErrIncomplete), errors.Is(err, artifact.ErrNotGuest),
+		errors.Is(err, artifact.ErrSchema), errors.Is(err, artifact.ErrTitle):
 		return exitArtifact
 	}
 	return exitFailure
