@@ -38,7 +38,7 @@ func ProbeAccel(ctx context.Context, qemu, cacheDir string) (Accel, error) {
 	}
 	path, err := exec.LookPath(qemu)
 	if err != nil {
-		return Accel{}, fmt.Errorf("%w: %v; install Debian's qemu-system-x86, or name the program", ErrQEMUMissing, err)
+		return Accel{}, fmt.Errorf("%w: %w; install Debian's qemu-system-x86, or name the program", ErrQEMUMissing, err)
 	}
 	return hostProber(path, cacheDir).probe(ctx)
 }

@@ -13,7 +13,7 @@ type Limits struct {
 	// QMP is how long QEMU may take to answer; 20 s.
 	QMP time.Duration
 	// FirstOutput is how long a guest may take to the first byte on its console
-	// (or its hello); 40 s.
+	// (or its hello); 60 s.
 	FirstOutput time.Duration
 	// Silence is how long it may say nothing on its console after that; 60 s.
 	Silence time.Duration
@@ -25,7 +25,7 @@ func (l Limits) withDefaults() Limits {
 	for _, limit := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&l.QMP, 20 * time.Second}, {&l.FirstOutput, 40 * time.Second}, {&l.Silence, time.Minute}, {&l.Hello, 5 * time.Minute}} {
+	}{{&l.QMP, 20 * time.Second}, {&l.FirstOutput, time.Minute}, {&l.Silence, time.Minute}, {&l.Hello, 5 * time.Minute}} {
 		if *limit.value == 0 {
 			*limit.value = limit.def
 		}

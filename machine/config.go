@@ -60,6 +60,9 @@ var (
 	ErrConfig = errors.New("invalid machine configuration")
 	// ErrExited is returned by what needs a running QEMU after it has ended.
 	ErrExited = errors.New("the virtual machine has ended")
+	// ErrMemoryRange is wrapped by [SmallestMemory] when no size in its range
+	// will do.
+	ErrMemoryRange = errors.New("no memory size in the range boots")
 	// ErrNoKVM is wrapped when kvm was asked for by name and cannot be used.
 	ErrNoKVM = errors.New("kvm cannot be used on this host")
 	// ErrQEMUMissing is wrapped when the QEMU program is not there.
@@ -136,7 +139,7 @@ const maxSerial = 20
 const maxCmdline = 2048 - 1
 
 func configError(field, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", ErrConfig, field, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s: %w", ErrConfig, field, fmt.Errorf(format, args...))
 }
 
 // withDefaults fills the empty fields in, makes paths absolute (QEMU runs in
@@ -160,12 +163,12 @@ func (c Config) withDefaults() (Config, error) {
 	c.Disks = slices.Clone(c.Disks)
 	for i := range c.Disks {
 		if err := c.Disks[i].complete(); err != nil {
-			return c, configError(fmt.Sprintf("disk %d", i), "%v", err)
+			return c, configError(fmt.Sprintf("disk %d", i), "%w", err)
 		}
 	}
 	path, err := exec.LookPath(c.QEMU)
 	if err != nil {
-		return c, fmt.Errorf("%w: %v; install Debian's qemu-system-x86, or name the program", ErrQEMUMissing, err)
+		return c, fmt.Errorf("%w: %w; install Debian's qemu-system-x86, or name the program", ErrQEMUMissing, err)
 	}
 	if c.QEMU, err = filepath.Abs(path); err != nil {
 		return c, fmt.Errorf("find %s: %w", path, err)
@@ -245,11 +248,11 @@ func isBlock(info os.FileInfo) bool {
 func openKernel(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, configError("kernel", "%v", err)
+		return nil, configError("kernel", "%w", err)
 	}
 	if err := checkKernel(f); err != nil {
 		f.Close()
-		return nil, configError("kernel", "%s: %v", path, err)
+		return nil, configError("kernel", "%s: %w", path, err)
 	}
 	return f, nil
 }

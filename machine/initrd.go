@@ -24,7 +24,7 @@ func openInitrd(paths []string) (*os.File, error) {
 	case 1:
 		f, err := os.Open(paths[0])
 		if err != nil {
-			return nil, configError("initrd", "%v", err)
+			return nil, configError("initrd", "%w", err)
 		}
 		return f, nil
 	}
@@ -49,7 +49,7 @@ func joinInitrds(w io.Writer, paths []string) error {
 	for _, path := range paths {
 		n, err := copyFile(w, path)
 		if err != nil {
-			return configError("initrd", "%v", err)
+			return configError("initrd", "%w", err)
 		}
 		if pad := -n & (cpioAlign - 1); pad > 0 {
 			if _, err := w.Write(make([]byte, pad)); err != nil {

@@ -67,7 +67,7 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	}
 	m.console = newConsole(cfg.ConsoleLines, cfg.ConsoleLog, m.readLine)
 
-	w, err := m.wire(&cfg)
+	w, err := wire(&cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -171,26 +171,29 @@ type wiring struct {
 	qmp, console, channel net.Conn
 }
 
-func (m *Machine) wire(cfg *Config) (w *wiring, err error) {
-	w = &wiring{}
-	defer func() {
-		if err != nil {
-			w.closeAll()
-		}
-	}()
+func wire(cfg *Config) (*wiring, error) {
+	w := &wiring{}
+	if err := w.open(cfg); err != nil {
+		w.closeAll()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *wiring) open(cfg *Config) error {
 	for _, end := range []struct {
 		ours   *net.Conn
 		number *int
 	}{{&w.qmp, &w.fds.qmp}, {&w.console, &w.fds.console}, {&w.channel, &w.fds.channel}} {
 		conn, file, err := socketPair()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		*end.ours, *end.number = conn, w.theirs.add(file)
 	}
 	kernel, err := openKernel(cfg.Kernel)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.fds.kernel = w.theirs.add(kernel)
 	initrds := cfg.ExtraInitrds
@@ -198,13 +201,11 @@ func (m *Machine) wire(cfg *Config) (w *wiring, err error) {
 		initrds = append([]string{cfg.Initrd}, initrds...)
 	}
 	initrd, err := openInitrd(initrds)
-	if err != nil {
-		return nil, err
+	if err != nil || initrd == nil {
+		return err
 	}
-	if initrd != nil {
-		w.fds.initrd = w.theirs.add(initrd)
-	}
-	return w, nil
+	w.fds.initrd = w.theirs.add(initrd)
+	return nil
 }
 
 func (w *wiring) closeTheirs() {

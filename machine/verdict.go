@@ -117,6 +117,8 @@ func signs() []sign {
 		{kernelSays(`(?:init|swapper(?:/\d+)?) invoked oom-killer`), Memory, false, cause, "process 1 ran out of memory"},
 		// mm/bootmem.c and mm/memblock.c panics, arch/x86/mm/init.c.
 		{kernelSays(`Kernel panic - not syncing: .*(?:Failed to allocate \d+ bytes|Cannot find space for the kernel page tables|alloc_low_page: ran out of memory|can't allocate|Cannot allocate)`), Memory, true, cause, "the kernel ran out of memory while it set itself up"},
+		// The Go runtime (runtime/malloc.go, mem_linux.go) when process 1 is one.
+		{regexp.MustCompile(`^(?:fatal error|runtime): .*(?:out of memory|cannot allocate memory)`), Memory, false, cause, "process 1 ran out of memory"},
 		// arch/x86/boot/compressed/misc.c (error), before the kernel proper.
 		{regexp.MustCompile(`^(?:Out of memory while allocating|Destination address too large|.*-- System halted)`), Memory, true, evidence, "the decompressor gave up"},
 
@@ -141,6 +143,9 @@ func signs() []sign {
 		// kernel/exit.c; with the exit code since 2.6.38.
 		{kernelSays(`Kernel panic - not syncing: Attempted to kill init`), InitDied, true, consequence, "process 1 ended"},
 
+		// arch/x86/mm/fault.c, kernel/traps.c, lib/bug.c: the oops tells more than
+		// the "Fatal exception" that it ends in.
+		{kernelSays(`(?:BUG: |kernel BUG at |general protection fault|Oops: |double fault: )`), Panic, false, evidence, ""},
 		{kernelSays(`Kernel panic - not syncing: `), Panic, true, evidence, ""},
 	}
 }

@@ -13,16 +13,17 @@ import (
 
 func main() {
 	fmt.Println("test-init: mode", os.Getenv("mode"))
+	if extra, err := os.ReadFile("/extra"); err == nil {
+		fmt.Printf("test-init: extra %s\n", extra)
+	}
 	switch os.Getenv("mode") {
 	case "hello":
 		channel := open()
 		fmt.Fprintln(channel, "hello")
 		echo(channel)
 		end()
-	case "late":
-		// Overlong after a hello on the channel: nothing on the console.
-		fmt.Fprintln(open(), "hello")
-		select {}
+	case "disk":
+		disk(open())
 	case "exit":
 		os.Exit(3)
 	case "fatal":
@@ -96,6 +97,32 @@ func crash() {
 		fmt.Println("sysrq:", err)
 		os.Exit(1)
 	}
+}
+
+// disk says on the channel what the first disk begins with, and whether it takes
+// a write.
+func disk(channel *os.File) {
+	if err := syscall.Mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
+		fmt.Println("mount /dev:", err)
+	}
+	content := make([]byte, 512)
+	f, err := os.Open("/dev/vda")
+	if err == nil {
+		_, err = io.ReadFull(f, content)
+	}
+	if err != nil {
+		fmt.Fprintln(channel, "read:", err)
+		return
+	}
+	wrote := "written"
+	w, err := os.OpenFile("/dev/vda", os.O_WRONLY|os.O_SYNC, 0)
+	if err == nil {
+		_, err = w.Write(append([]byte("guest was here"), content[14:]...))
+	}
+	if err != nil {
+		wrote = "refused"
+	}
+	fmt.Fprintf(channel, "%.14s %s\n", content, wrote)
 }
 
 // eat takes memory until there is none; process 1 is all there is to kill.
