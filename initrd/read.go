@@ -40,41 +40,77 @@ func (l Limits) withDefaults() Limits {
 //
 // Hard links are resolved to files that share their data. Owner, group and
 // time are dropped.
-//
-// The parser is our own because that of cavaliergopher/cpio v1.0.1 takes signed
-// sizes, which makes it panic, and drops device numbers.
 func Read(r io.Reader, limits Limits) ([]Entry, error) {
-	rd := reader{r: r, limits: limits.withDefaults(), seen: map[string]bool{}, links: map[linkKey]*hardLinks{}}
+	var entries []Entry
+	links := map[linkKey]*hardLinks{}
+	err := scan(r, limits, func(e Entry, f header) error {
+		entries = append(entries, e)
+		if e.Type() == TypeFile && f[fieldLinks] > 1 {
+			links[f.link()] = links[f.link()].add(len(entries)-1, e.Data)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range links {
+		for _, i := range group.positions {
+			entries[i].Data = group.data
+		}
+	}
+	return entries, nil
+}
+
+// Scan calls visit for each entry of an archive, under the rules of [Read],
+// holding one of them in memory at a time. Of a file with several hard links
+// only one has data, mostly the last. An error of visit ends the scan.
+func Scan(r io.Reader, limits Limits, visit func(Entry) error) error {
+	return scan(r, limits, func(e Entry, _ header) error { return visit(e) })
+}
+
+// scan is a parser of our own because that of cavaliergopher/cpio v1.0.1 takes
+// signed sizes, which makes it panic, and drops device numbers.
+func scan(r io.Reader, limits Limits, visit func(Entry, header) error) error {
+	rd := reader{r: r, limits: limits.withDefaults(), seen: map[string]bool{}, visit: visit}
 	for {
 		done, err := rd.next()
 		if err != nil {
-			return nil, fmt.Errorf("read initrd archive, entry %d: %w", rd.count+1, err)
+			return fmt.Errorf("read cpio archive, entry %d: %w", rd.count+1, err)
 		}
 		if done {
-			rd.resolveLinks()
-			return rd.entries, nil
+			return nil
 		}
 	}
 }
 
-type linkKey struct{ ino, major, minor, kind uint32 }
+type linkKey struct{ ino, major, minor uint32 }
 
 // hardLinks is one file of several names. GNU cpio writes the data with the
 // last of them, the kernel's gen_init_cpio with the first.
 type hardLinks struct {
-	names []int // positions in entries
-	data  []byte
+	positions []int
+	data      []byte
+}
+
+func (h *hardLinks) add(position int, data []byte) *hardLinks {
+	if h == nil {
+		h = &hardLinks{}
+	}
+	h.positions = append(h.positions, position)
+	if len(data) > 0 {
+		h.data = data
+	}
+	return h
 }
 
 type reader struct {
-	r       io.Reader
-	limits  Limits
-	offset  int64
-	count   int
-	total   int64
-	entries []Entry
-	seen    map[string]bool
-	links   map[linkKey]*hardLinks
+	r      io.Reader
+	limits Limits
+	offset int64
+	count  int
+	total  int64
+	seen   map[string]bool
+	visit  func(Entry, header) error
 }
 
 // The fields of a newc header after the magic, in their order
@@ -97,6 +133,10 @@ const (
 )
 
 const headerSize = 6 + fieldCount*8
+
+type header [fieldCount]uint32
+
+func (h header) link() linkKey { return linkKey{h[fieldInode], h[fieldMajor], h[fieldMinor]} }
 
 func (rd *reader) next() (done bool, err error) {
 	head, err := rd.take(headerSize)
@@ -134,7 +174,7 @@ func (rd *reader) next() (done bool, err error) {
 	return false, rd.add(name, f, data)
 }
 
-func parseHeader(head []byte) (f [fieldCount]uint32, err error) {
+func parseHeader(head []byte) (f header, err error) {
 	// 070702, with checksums, is refused too: 2.6.32 does not know it.
 	if string(head[:6]) != "070701" {
 		return f, fmt.Errorf("%w: the header starts with %.6q instead of \"070701\"", ErrArchive, head[:6])
@@ -199,7 +239,7 @@ func (rd *reader) align() error {
 	return err
 }
 
-func (rd *reader) add(name string, f [fieldCount]uint32, data []byte) error {
+func (rd *reader) add(name string, f header, data []byte) error {
 	e := Entry{Name: relative(name), Mode: f[fieldMode]}
 	if e.Name == "" {
 		return nil // the root folder, which "find . | cpio -o" lists
@@ -220,31 +260,7 @@ func (rd *reader) add(name string, f [fieldCount]uint32, data []byte) error {
 		return fmt.Errorf("%w: %.80q is there twice", ErrArchive, e.Name)
 	}
 	rd.seen[e.Name] = true
-	rd.entries = append(rd.entries, e)
-	if e.Type() == TypeFile && f[fieldLinks] > 1 {
-		rd.link(linkKey{f[fieldInode], f[fieldMajor], f[fieldMinor], e.Type()}, data)
-	}
-	return nil
-}
-
-func (rd *reader) link(key linkKey, data []byte) {
-	group := rd.links[key]
-	if group == nil {
-		group = &hardLinks{}
-		rd.links[key] = group
-	}
-	group.names = append(group.names, len(rd.entries)-1)
-	if len(data) > 0 {
-		group.data = data
-	}
-}
-
-func (rd *reader) resolveLinks() {
-	for _, group := range rd.links {
-		for _, i := range group.names {
-			rd.entries[i].Data = group.data
-		}
-	}
+	return rd.visit(e, f)
 }
 
 // relative makes "./a", "/a" and "a/" the name "a", and the root the empty
