@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -90,7 +91,8 @@ func (l *loader) list() ([]Summary, error) {
 }
 
 func (l *loader) load(nameOrFile string) (*Profile, error) {
-	file := nameOrFile
+	// Clean, so that a circle is seen when it closes, and not a turn later.
+	file := filepath.Clean(nameOrFile)
 	if !isPath(nameOrFile) {
 		name, ok := l.index[nameOrFile]
 		if !ok {

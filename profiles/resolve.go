@@ -39,8 +39,7 @@ func (r *resolver) profile(d *document) *Profile {
 	return p
 }
 
-// Patterns of what a field may hold. They are compiled for each use's sake
-// nowhere else: regexp.Regexp is immutable and safe for concurrent use.
+// Patterns of what a field may hold.
 var (
 	namePattern         = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 	releasePattern      = regexp.MustCompile(`^(2\.6\.\d{1,2}(\.\d{1,3})?|[3-9]\.\d{1,2}(\.\d{1,4})?)$`)
@@ -163,10 +162,12 @@ func (r *resolver) backports(d backportsDoc) Backports {
 	b.Sets = r.words(d.Sets, "backports.sets", namePattern, "write the name of a set, such as toolchain")
 	b.Exclude = r.words(d.Exclude, "backports.exclude", wordPattern, "write a patch's id")
 	if d.Series == nil {
-		for field, list := range map[string][]text{"backports.sets": d.Sets, "backports.exclude": d.Exclude} {
-			if len(list) > 0 {
-				r.fail(list[0].pos.errorf(field, "add backports.series", "there is no series to choose from"))
-			}
+		const fix, msg = "add backports.series", "there is no series to choose from"
+		if len(d.Sets) > 0 {
+			r.fail(d.Sets[0].pos.errorf("backports.sets", fix, msg))
+		}
+		if len(d.Exclude) > 0 {
+			r.fail(d.Exclude[0].pos.errorf("backports.exclude", fix, msg))
 		}
 	}
 	return b
