@@ -51,7 +51,7 @@ func unpackDeb(ctx context.Context, r io.Reader, out *tree) error {
 		if err := unpackTar(ctx, zr, out); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
-		return nil
+		return ar.skip()
 	}
 }
 
@@ -72,14 +72,8 @@ func newArReader(r io.Reader) (*arReader, error) {
 // next goes to the next member. io.EOF is the archive's regular end.
 func (a *arReader) next() (arMember, io.Reader, error) {
 	if a.data != nil {
-		if _, err := io.Copy(io.Discard, a.data); err != nil {
-			return arMember{}, nil, fmt.Errorf("read ar archive: %w", err)
-		}
-		if a.data.N > 0 {
-			return arMember{}, nil, fmt.Errorf("%w: the ar archive ends inside a member", ErrFormat)
-		}
-		if _, err := io.CopyN(io.Discard, a.r, a.pad); err != nil && !errors.Is(err, io.EOF) {
-			return arMember{}, nil, fmt.Errorf("read ar archive: %w", err)
+		if err := a.skip(); err != nil {
+			return arMember{}, nil, err
 		}
 	}
 	head := make([]byte, arHeaderSize)
@@ -97,6 +91,20 @@ func (a *arReader) next() (arMember, io.Reader, error) {
 	a.data = &io.LimitedReader{R: a.r, N: m.Size}
 	a.pad = m.Size % 2
 	return m, a.data, nil
+}
+
+// skip reads the present member to its end, which must be there.
+func (a *arReader) skip() error {
+	if _, err := io.Copy(io.Discard, a.data); err != nil {
+		return fmt.Errorf("read ar archive: %w", err)
+	}
+	if a.data.N > 0 {
+		return fmt.Errorf("%w: the ar archive ends inside a member", ErrFormat)
+	}
+	if _, err := io.CopyN(io.Discard, a.r, a.pad); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read ar archive: %w", err)
+	}
+	return nil
 }
 
 func parseArHeader(head []byte) (arMember, error) {

@@ -36,11 +36,15 @@ type Target struct {
 
 	// Output is the file that is embedded.
 	Output string
+
+	// LinkFlags are added to the linker's.
+	LinkFlags string
 }
 
-// GuestInit is process 1.
+// GuestInit is process 1. Its entry point is one of its own, which lets it
+// start in little memory (guestinit/entry_amd64.s).
 func GuestInit() Target {
-	return Target{Name: "guestinit", Dir: "guestinit", Output: "guestinit"}
+	return Target{Name: "guestinit", Dir: "guestinit", Output: "guestinit", LinkFlags: " -E main.entry"}
 }
 
 // Programs is the one binary of all small programs.
@@ -102,7 +106,7 @@ func (t Target) Compile(ctx context.Context, root string) ([]byte, error) {
 // they would make the bytes depend on where the checkout stands.
 func (t Target) compilePackage(ctx context.Context, root, _, out string) error {
 	return run(ctx, filepath.Join(root, t.Dir), nil,
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, ".")
+		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="+t.LinkFlags, "-o", out, ".")
 }
 
 // settings override the caller's environment wherever that could change the

@@ -19,7 +19,7 @@ const recipe = "1"
 // sources, the toolchain and the recipe.
 func (t Target) SourcesDigest(root string) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "recipe %s\ntoolchain %s\ntarget %s\n", recipe, Toolchain, t.Name)
+	fmt.Fprintf(sum, "recipe %s\ntoolchain %s\ntarget %s\nlink%s\n", recipe, Toolchain, t.Name, t.LinkFlags)
 	dir := filepath.Join(root, t.Dir)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
