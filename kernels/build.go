@@ -153,11 +153,9 @@ func (j *job) build(ctx context.Context, o BuildOptions, log *buildLog) (*Build,
 func (j *job) compile(ctx context.Context, w *workTree, config []byte, o BuildOptions, log *buildLog) error {
 	j.progress.report(Event{Stage: StagePlan, State: Started})
 	// A tree whose objects cannot be counted can still be compiled.
-	plan, planErr := w.planObjects(ctx, j.recipe)
+	plan, planErr := w.plan(ctx, j.recipe, config)
 	if planErr != nil {
 		fmt.Fprintf(log, "+ # %s\n", strings.ReplaceAll(planErr.Error(), "\n", "\n+ # "))
-	} else if w.Config != "" {
-		plan = w.remaining(plan, configValues([]byte(w.Config)), configValues(config))
 	}
 	j.progress.report(Event{Stage: StagePlan, State: Finished})
 

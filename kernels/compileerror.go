@@ -75,19 +75,20 @@ func logErrors() []logError {
 	c := regexp.MustCompile
 	return []logError{
 		// gcc: its driver, or cc1 before it has read a line.
-		{re: c(`^(?:\S*gcc\S*|cc1|lto1): (?:fatal )?error: (?P<msg>Killed signal terminated program.*)$`), killed: true},
-		{re: c(`^(?:\S*gcc\S*): internal compiler error: (?P<msg>Killed .*)$`), killed: true},
-		{re: c(`^(?P<msg>(?:\S*gcc\S*|cc1|lto1): (?:(?:fatal )?error|internal compiler error): .*)$`)},
-		{re: c(`^(?P<msg>cc1: out of memory allocating .*)$`), killed: true},
+		{re: c(`^(?:(?:\S*/)?[\w.-]*gcc[\w.-]*|cc1|lto1): (?:fatal )?error: (?P<msg>Killed signal terminated program.*)$`), killed: true},
+		{re: c(`^(?:\S*/)?[\w.-]*gcc[\w.-]*: internal compiler error: (?P<msg>Killed .*)$`), killed: true},
+		{re: c(`^(?P<msg>(?:(?:\S*/)?[\w.-]*gcc[\w.-]*|cc1|lto1): (?:(?:fatal )?error|internal compiler error): .*)$`)},
+		{re: c(`^(?P<msg>cc1: out of memory allocating .*|virtual memory exhausted: .*)$`), killed: true},
 		// gcc, bison and sparse.
 		{re: c(`^(?P<file>[^\s:]+):(?P<line>\d+)(?:[:.][-\d.]+)?: (?:fatal error|error|internal compiler error): (?P<msg>.*)$`)},
 		// gas.
 		{re: c(`^(?P<file>[^\s:]+):(?P<line>\d+): (?:Error|Fatal error): (?P<msg>.*)$`)},
+		{re: c(`^(?P<file>[^\s:]+): (?:Error|Fatal error): (?P<msg>.*)$`)},
 		{re: c(`^(?P<file>[^\s:]+): Assembler messages:$`), consequence: true},
 		{re: c(`^(?P<msg>(?:\S*/)?as: (?:BFD|unrecognized option|.*[Ee]rror).*)$`)},
 		// ld, with and without debug information.
-		{re: c(`^(?:\S*ld\S*: )?(?P<file>[^\s:]+):(?P<line>\d+): (?P<msg>(?:undefined reference to|multiple definition of) .*)$`)},
-		{re: c(`^(?:\S*ld\S*: )?(?P<file>[^\s:]+):\([^)]*\): (?P<msg>(?:undefined reference to|multiple definition of|relocation truncated to fit) .*)$`)},
+		{re: c(`^(?:(?:\S*/)?[\w.-]*ld[\w.-]*: )?(?:[^\s:]+\.[oa]:)?(?P<file>[^\s:]+):(?P<line>\d+): (?P<msg>(?:undefined reference to|multiple definition of) .*)$`)},
+		{re: c(`^(?:(?:\S*/)?[\w.-]*ld[\w.-]*: )?(?P<file>[^\s:]+):\([^)]*\): (?P<msg>(?:undefined reference to|multiple definition of|relocation truncated to fit) .*)$`)},
 		{re: c(`^(?:\S*/)?ld(?:\.\w+)?: (?P<file>[^\s:]+): (?P<msg>(?:undefined reference to|in function .*: undefined|relocation|file not recognized|file truncated|final close failed|error).*)$`)},
 		{re: c(`^(?:\S*/)?ld(?:\.\w+)?: (?P<msg>(?:final link failed|cannot (?:find|open)|unrecognized|error|no input files|section \S+ .*overlaps|internal error).*)$`)},
 		{re: c(`^(?:\S*/)?ld(?:\.\w+)?:(?P<file>[^\s:]+):(?P<line>\d+): (?P<msg>.*(?:error|syntax).*)$`)},

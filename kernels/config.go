@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -36,22 +37,22 @@ type ConfigProblem struct {
 	// Wanted and Got are values as .config has them; "n" is a symbol that is not
 	// set or not visible.
 	Wanted, Got string
-	// Unknown says that no Kconfig file of this kernel defines the symbol.
+	// Unknown says that this kernel has no such symbol.
 	Unknown bool
-	// Unmet says which dependencies do not hold, or is empty when they do.
-	Unmet string
+	// Why says in a sentence what the symbol's dependencies, its type or what
+	// selects it have to do with it, and what to ask for as well.
+	Why string
+	// Unmet are the dependencies that do not hold, as the Kconfig files state
+	// them; Needs are the settings that would mend it, "VIRTUALIZATION=y".
+	Unmet, Needs []string
 }
 
-// String has one line.
+// String has one line: where it is asked for, and why it is not so.
 func (p ConfigProblem) String() string {
-	at := fmt.Sprintf("%s:%d: %s", p.Fragment, p.Line, p.Symbol)
-	switch {
-	case p.Unknown:
-		return at + ": this kernel has no such symbol"
-	case p.Unmet != "":
-		return fmt.Sprintf("%s: wanted %s, got %s: %s", at, p.Wanted, p.Got, p.Unmet)
+	if p.Line == 0 { // not asked for by a line of a fragment
+		return p.Fragment + ": " + p.Why
 	}
-	return fmt.Sprintf("%s: wanted %s, got %s", at, p.Wanted, p.Got)
+	return fmt.Sprintf("%s:%d: %s", p.Fragment, p.Line, p.Why)
 }
 
 // ConfigError is a configuration that is not what the recipe asks for.
@@ -63,7 +64,7 @@ type ConfigError struct {
 // Error has a line for each problem.
 func (e *ConfigError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s cannot be configured as asked:", e.Version)
+	b.WriteString(strings.TrimRight("Linux "+e.Version, " ") + " cannot be configured as asked:")
 	for _, p := range e.Problems {
 		b.WriteString("\n  " + p.String())
 	}
@@ -178,25 +179,6 @@ func (j *job) runDef(ctx context.Context, w *workTree, log *buildLog) error {
 // oldconfigAnswers is more than any kernel has symbols.
 const oldconfigAnswers = 1 << 16
 
-// overlay removes the symbols of settings from a .config and puts the settings
-// behind it, where they win: of the members of a choice conf takes the last.
-func overlay(config []byte, settings []request) []byte {
-	ours := map[string]bool{}
-	for _, s := range settings {
-		ours[s.symbol] = true
-	}
-	var out bytes.Buffer
-	for line := range bytes.Lines(config) {
-		if symbol, _, ok := parseSetting(string(line)); !ok || !ours[symbol] {
-			out.Write(line)
-		}
-	}
-	for _, s := range settings {
-		out.WriteString(s.line())
-	}
-	return out.Bytes()
-}
-
 // requestFile writes the merged requests for conf. It is outside of the tree: what
 // is in the tree might become part of the kernel.
 func (j *job) requestFile() (file string, done func(), err error) {
@@ -204,12 +186,8 @@ func (j *job) requestFile() (file string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var b strings.Builder
-	for _, s := range j.merged() {
-		b.WriteString(s.line())
-	}
-	file = dir + "/requests.config"
-	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+	file = filepath.Join(dir, "requests.config")
+	if err := os.WriteFile(file, []byte(settings(j.merged())), 0o644); err != nil {
 		done()
 		return "", nil, fmt.Errorf("write the requested configuration: %w", err)
 	}

@@ -4,12 +4,15 @@
 package kernels
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/runv-legacy/runv-legacy/kernels/kconfig"
 )
 
 // configsDir is the cache's folder of finished configurations.
@@ -31,35 +34,36 @@ type problemRecord struct {
 
 // check compares the final .config with the requests.
 func (j *job) check(w *workTree, config []byte) ([]problemRecord, error) {
-	values := configValues(config)
+	final, err := kconfig.ParseConfig(bytes.NewReader(config))
+	if err != nil {
+		return nil, err
+	}
 	var odd []request
 	for _, q := range j.merged() {
 		// A symbol that is wanted off and is not in .config may be one that cannot
 		// be seen, or one that does not exist.
-		if got, ok := values[q.symbol]; !ok || got != q.value {
+		if got, ok := final[q.Symbol]; !ok || got != q.Value {
 			odd = append(odd, q)
 		}
 	}
 	if len(odd) == 0 {
 		return nil, nil
 	}
-	tree, err := w.loadKconfig()
+	tree, err := kconfig.LoadTree(w.src(), j.recipe.Arch)
 	if err != nil {
 		return nil, err
 	}
 	var problems []problemRecord
 	for _, q := range odd {
-		got := or(values[q.symbol], "n")
-		p := ConfigProblem{Symbol: q.symbol, Line: q.at, Wanted: q.value, Got: got}
-		switch {
-		case !tree.defined(q.symbol):
-			p.Unknown = true
-		case got == q.value: // off, because it cannot be seen
-			continue
-		default:
-			p.Unmet = tree.unmet(q.symbol, q.value, config)
+		got := final.Value(q.Symbol)
+		if got == q.Value && tree.Defined(q.Symbol) {
+			continue // off, because it cannot be seen
 		}
-		problems = append(problems, problemRecord{p, q.fragment})
+		why := tree.Explain(q.Symbol, q.Value, final)
+		problems = append(problems, problemRecord{ConfigProblem{
+			Symbol: "CONFIG_" + q.Symbol, Line: q.Line, Wanted: q.Value, Got: got,
+			Unknown: !why.Exists, Why: why.Text, Unmet: why.Unmet, Needs: why.Needs,
+		}, q.fragment})
 	}
 	return problems, nil
 }

@@ -4,120 +4,70 @@
 package kernels
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/runv-legacy/runv-legacy/kernels/kconfig"
 )
 
 // request is one line of a fragment that asks for a symbol.
 type request struct {
-	symbol   string // "CONFIG_NET"
-	value    string // as .config has it; "n" for a symbol that is not to be set
-	fragment int    // index in the recipe, or ownRequest
-	at       int    // line
+	kconfig.Request
+	fragment int // index in the recipe, or ownRequest
 }
 
-// ownRequest is the fragment of a request that the package itself makes.
+// ownRequest is the fragment of a request that the recipe makes by other fields.
 const ownRequest = -1
 
-// line is the request as .config would have it.
-func (q request) line() string {
-	if q.value == "n" {
-		return "# " + q.symbol + " is not set\n"
-	}
-	return q.symbol + "=" + q.value + "\n"
-}
-
-// parseSetting reads one line of a .config or a fragment: "CONFIG_X=value" or
-// "# CONFIG_X is not set" (scripts/kconfig/confdata.c, conf_read_simple).
-func parseSetting(line string) (symbol, value string, ok bool) {
-	line = strings.TrimRight(line, " \t\r\n")
-	if name, off := strings.CutSuffix(line, " is not set"); off {
-		name, comment := strings.CutPrefix(name, "# ")
-		if comment && isSymbol(name) {
-			return name, "n", true
-		}
-		return "", "", false
-	}
-	symbol, value, ok = strings.Cut(line, "=")
-	if !ok || !isSymbol(symbol) {
-		return "", "", false
-	}
-	return symbol, value, true
-}
-
-// isSymbol says whether s is CONFIG_ and a name.
-func isSymbol(s string) bool {
-	name, ok := strings.CutPrefix(s, "CONFIG_")
-	return ok && name != "" && !strings.ContainsFunc(name, notSymbolChar)
-}
-
-// FragmentError is a line of a fragment that asks for nothing.
-type FragmentError struct {
-	Fragment string
-	Line     int
-	Msg      string
-}
-
-func (e *FragmentError) Error() string {
-	return fmt.Sprintf("%s:%d: %s", e.Fragment, e.Line, e.Msg)
-}
+// The symbols that make the kernel's release.
+const (
+	localVersion     = "LOCALVERSION"
+	localVersionAuto = "LOCALVERSION_AUTO"
+)
 
 // requests reads the recipe's fragments.
 func (r Recipe) requests() ([]request, error) {
 	var all []request
 	for i, f := range r.Fragments {
-		n := 0
-		for line := range strings.Lines(string(f.Data)) {
-			n++
-			text := strings.TrimSpace(line)
-			symbol, value, ok := parseSetting(text)
-			switch {
-			case ok && badValue(value):
-				return nil, &FragmentError{f.Name, n, fmt.Sprintf("%s has the value %s; use y, m, n, a number or a \"string\"", symbol, value)}
-			case ok && r.contradicts(symbol, value):
-				return nil, &FragmentError{f.Name, n, fmt.Sprintf("%s=%s contradicts the recipe's local version %q; leave it to that", symbol, value, r.LocalVersion)}
-			case ok:
-				all = append(all, request{symbol, value, i, n})
-			case text != "" && !strings.HasPrefix(text, "#"):
-				return nil, &FragmentError{f.Name, n, fmt.Sprintf("%q is not a setting; use CONFIG_NAME=value or # CONFIG_NAME is not set", text)}
+		requests, err := kconfig.ParseFragment(f.Name, bytes.NewReader(f.Data))
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range requests {
+			if r.contradicts(q) {
+				return nil, &kconfig.FragmentError{File: q.File, Line: q.Line, Msg: fmt.Sprintf(
+					"CONFIG_%s=%s contradicts the recipe's local version %q; leave it to that", q.Symbol, q.Value, r.LocalVersion)}
 			}
+			all = append(all, request{q, i})
 		}
 	}
 	return all, nil
 }
 
-// contradicts says whether a setting would change `uname -r` from what r says.
-func (r Recipe) contradicts(symbol, value string) bool {
-	switch symbol {
-	case "CONFIG_LOCALVERSION":
-		return r.LocalVersion != "" && value != `"`+r.LocalVersion+`"`
-	case "CONFIG_LOCALVERSION_AUTO":
-		return value != "n"
+// contradicts says whether a request would change `uname -r` from what r says.
+func (r Recipe) contradicts(q kconfig.Request) bool {
+	switch q.Symbol {
+	case localVersion:
+		return r.LocalVersion != "" && q.Value != `"`+r.LocalVersion+`"`
+	case localVersionAuto:
+		return q.Value != "n"
 	}
 	return false
-}
-
-// badValue says whether conf would not understand a value, which it passes over
-// with a warning at most.
-func badValue(v string) bool {
-	if strings.HasPrefix(v, `"`) {
-		return len(v) < 2 || !strings.HasSuffix(v, `"`)
-	}
-	return v == "" || strings.ContainsFunc(v, notValueChar)
 }
 
 // merged gives the requests as they count: the last one of each symbol, in the
 // order of the symbols' first ones, and the release's suffix.
 func (j *job) merged() []request {
-	last := map[string]int{}
+	at := map[string]int{}
 	var out []request
 	for _, q := range append(slices.Clone(j.wanted), j.ownRequests()...) {
-		if i, ok := last[q.symbol]; ok {
+		if i, ok := at[q.Symbol]; ok {
 			out[i] = q
 			continue
 		}
-		last[q.symbol] = len(out)
+		at[q.Symbol] = len(out)
 		out = append(out, q)
 	}
 	return out
@@ -126,31 +76,34 @@ func (j *job) merged() []request {
 // ownRequests make `uname -r` what the recipe says. The automatic suffix would be
 // that of whatever git repository the cache lies in.
 func (j *job) ownRequests() []request {
-	own := []request{{"CONFIG_LOCALVERSION_AUTO", "n", ownRequest, 0}}
+	own := []request{{kconfig.Request{Symbol: localVersionAuto, Value: "n"}, ownRequest}}
 	if j.recipe.LocalVersion != "" {
-		own = append(own, request{"CONFIG_LOCALVERSION", `"` + j.recipe.LocalVersion + `"`, ownRequest, 0})
+		own = append(own, request{kconfig.Request{Symbol: localVersion, Value: `"` + j.recipe.LocalVersion + `"`}, ownRequest})
 	}
 	return own
 }
 
-// configValues reads a .config.
-func configValues(config []byte) map[string]string {
-	values := map[string]string{}
-	for line := range strings.Lines(string(config)) {
-		if symbol, value, ok := parseSetting(line); ok {
-			values[symbol] = value
-		}
+// settings gives requests as lines of a .config.
+func settings(requests []request) string {
+	var f kconfig.Fragment
+	for _, q := range requests {
+		f = append(f, q.Request)
 	}
-	return values
+	return f.String()
 }
 
-// The alphabets of what goes into make and conf.
+// overlay puts requests behind a .config, where they win: conf takes the last
+// value of a symbol, and of the members of a choice the last that is on.
+func overlay(config []byte, requests []request) []byte {
+	return slices.Concat(config, []byte(settings(requests)))
+}
+
+// notReleaseChar says what may not be part of `uname -r`.
+func notReleaseChar(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("-._", r) }
+
+// notVarChar says what may not be part of a make variable's name.
+func notVarChar(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("-._", r) }
 
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
-
-func notSymbolChar(r rune) bool  { return !alphanumeric(r) && r != '_' }
-func notVarChar(r rune) bool     { return !alphanumeric(r) && r != '_' && r != '-' && r != '.' }
-func notValueChar(r rune) bool   { return !alphanumeric(r) && r != '-' && r != '+' }
-func notReleaseChar(r rune) bool { return !alphanumeric(r) && r != '-' && r != '.' && r != '_' }

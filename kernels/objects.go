@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/runv-legacy/runv-legacy/kernels/kconfig"
 )
 
 // planLimit bounds the count of objects. The count is for the progress display
@@ -33,6 +35,23 @@ type objects struct {
 // name the folders of vmlinux (Documentation/kbuild/makefiles.rst, "List
 // directories to visit when descending").
 var dirLists = regexp.MustCompile(`^(?:init|core|drivers|net|libs|virt)-(?:y|\$\(CONFIG_\w+\))\s*[:+]?=`)
+
+// plan finds the objects that a build of config in this tree compiles.
+func (w *workTree) plan(ctx context.Context, r Recipe, config []byte) (objects, error) {
+	o, err := w.planObjects(ctx, r)
+	if err != nil || w.Config == "" {
+		return o, err
+	}
+	before, err := kconfig.ParseConfig(strings.NewReader(w.Config))
+	if err != nil {
+		return o, err
+	}
+	after, err := kconfig.ParseConfig(bytes.NewReader(config))
+	if err != nil {
+		return o, err
+	}
+	return w.remaining(o, before, after), nil
+}
 
 // planObjects lists the objects that a build of the tree's .config compiles, by
 // letting make read every folder's Makefile as scripts/Makefile.build does, in
@@ -129,7 +148,7 @@ var compiled = regexp.MustCompile(`^  (?:CC|AS) (?:\[M\])? *(\S+\.o)$`)
 // remaining narrows o down to what must be compiled again: objects that are not
 // there, and those for which fixdep recorded (scripts/basic/fixdep.c) that they
 // depend on a symbol whose value differs between the two configurations.
-func (w *workTree) remaining(o objects, before, after map[string]string) objects {
+func (w *workTree) remaining(o objects, before, after kconfig.Config) objects {
 	changed := map[string]bool{}
 	for name, v := range after {
 		if before[name] != v {
@@ -153,7 +172,7 @@ func (w *workTree) remaining(o objects, before, after map[string]string) objects
 // symbolFile is how fixdep's records name a symbol, in the one spelling that
 // those of all versions are brought to: "net/9p.h" in 2.6.32, "NET_9P" since 5.14.
 func symbolFile(symbol string) string {
-	return strings.ToLower(strings.TrimPrefix(symbol, "CONFIG_"))
+	return strings.ToLower(symbol)
 }
 
 // configDep is a symbol in a .cmd file: $(wildcard include/config/net/9p.h).
