@@ -62,26 +62,70 @@ type document struct {
 // parseSeries reads series.yaml strictly: an unknown, doubled or mistyped
 // field is an error, and so is anything that does not hold among the patches.
 func parseSeries(name string, data []byte) (*document, error) {
-	var raw seriesYAML
-	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := dec.Decode(&raw); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, &SeriesError{File: name, Err: errors.New("the file is empty")}
-		}
-		return nil, yamlFault(name, err)
-	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, &SeriesError{File: name, Err: errors.New("more than one YAML document; a series is one")}
-	}
-	root, err := parser.ParseBytes(data, 0)
+	raw, root, err := decodeSeries(name, data)
 	if err != nil {
-		return nil, yamlFault(name, err)
+		return nil, err
 	}
 	doc := &document{name: name, root: root, series: &Series{Kernel: raw.Kernel}}
 	if err := doc.check(raw); err != nil {
 		return nil, err
 	}
 	return doc, nil
+}
+
+func decodeSeries(name string, data []byte) (raw seriesYAML, root *ast.File, err error) {
+	// goccy/go-yaml v1.19.2 panics on some malformed documents (found by
+	// FuzzParseSeries); a series is foreign input and must not end the program.
+	defer func() {
+		if p := recover(); p != nil {
+			err = &SeriesError{File: name, Err: fmt.Errorf("malformed YAML: %v", p)}
+		}
+	}()
+	root, err = parser.ParseBytes(data, 0)
+	if err != nil {
+		return raw, nil, yamlFault(name, err)
+	}
+	plain := plainYAML{name: name}
+	for _, doc := range root.Docs {
+		ast.Walk(&plain, doc)
+	}
+	if plain.err != nil {
+		return raw, nil, plain.err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
+	if err := dec.Decode(&raw); err != nil {
+		if errors.Is(err, io.EOF) {
+			return raw, nil, &SeriesError{File: name, Err: errors.New("the file is empty")}
+		}
+		return raw, nil, yamlFault(name, err)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return raw, nil, &SeriesError{File: name, Err: errors.New("more than one YAML document; a series is one")}
+	}
+	return raw, root, nil
+}
+
+// plainYAML is an ast.Visitor that refuses what a series has no use for and
+// what makes YAML dangerous to read: tags, anchors, aliases.
+type plainYAML struct {
+	name string
+	err  error
+}
+
+// Visit implements ast.Visitor.
+func (v *plainYAML) Visit(node ast.Node) ast.Visitor {
+	switch node.(type) {
+	case *ast.TagNode, *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
+		if v.err == nil {
+			fault := &SeriesError{File: v.name, Err: errors.New("YAML tags, anchors and aliases are not allowed here")}
+			if tok := node.GetToken(); tok != nil && tok.Position != nil {
+				fault.Line, fault.Column = tok.Position.Line, tok.Position.Column
+			}
+			v.err = fault
+		}
+		return nil
+	}
+	return v
 }
 
 // yamlFault turns the library's error into ours, keeping its position.

@@ -86,6 +86,8 @@ func TestLoadDirFaults(t *testing.T) {
 		"doubled field":        {"kernel: 2.6.32\nkernel: 2.6.33\n", nil, "s/series.yaml:2:1:", nil},
 		"two documents":        {"kernel: 2.6.32\n---\nkernel: 2.6.33\n", nil, "more than one YAML document", nil},
 		"wrong type":           {"kernel: 2.6.32\nsets: 3\n", nil, "s/series.yaml:2:", nil},
+		"tag":                  {"kernel: 2.6.32\nsets: !x []\n", nil, "s/series.yaml:2:7: YAML tags", nil},
+		"alias":                {"kernel: &k 2.6.32\nsets: *k\n", nil, "s/series.yaml:1:9: YAML tags", nil},
 		"bad kernel":           {"kernel: new\n", nil, "s/series.yaml:1:9: kernel: ", nil},
 		"set without meaning":  {"kernel: 2.6.32\nsets:\n  - name: a\n", nil, "s/series.yaml:3:", nil},
 		"doubled set":          {"kernel: 2.6.32\nsets:\n  - {name: a, description: d}\n  - {name: a, description: d}\n", nil, "s/series.yaml:4:12: sets[1].name", nil},
@@ -190,6 +192,7 @@ func FuzzParseSeries(f *testing.F) {
 	f.Add([]byte("kernel: 2.6.32\nsets: [{name: a, description: b}]\npatches: []\n"))
 	f.Add([]byte("kernel: &x 2.6\nsets: *x\n"))
 	f.Add([]byte("- 1\n"))
+	f.Add([]byte("A: \nsets: !0000000000\n00000000000")) // once a panic in the YAML library
 	f.Fuzz(func(t *testing.T, data []byte) {
 		doc, err := parseSeries("series.yaml", data)
 		if err != nil {
