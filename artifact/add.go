@@ -62,6 +62,9 @@ func (s *Store) addManifest(ctx context.Context, img Image, opts AddOptions) (oc
 	if err != nil {
 		return none, err
 	}
+	if err := checkConfigDigest(&img.Guest, layers); err != nil {
+		return none, err
+	}
 	guest, err := img.Guest.marshal()
 	if err != nil {
 		return none, err
@@ -81,6 +84,24 @@ func (s *Store) addManifest(ctx context.Context, img Image, opts AddOptions) (oc
 	p := img.Guest.Platform()
 	desc.ArtifactType, desc.Platform = ArtifactType, &p
 	return desc, nil
+}
+
+// checkConfigDigest fills in provenance.configSHA256, or compares it with the
+// configuration that is packed.
+func checkConfigDigest(g *Guest, layers []ocispec.Descriptor) error {
+	for _, l := range layers {
+		if l.MediaType != MediaTypeKConfig {
+			continue
+		}
+		switch got := l.Digest.Encoded(); g.Provenance.ConfigSHA256 {
+		case "":
+			g.Provenance.ConfigSHA256 = got
+		case got:
+		default:
+			return invalid("config", "provenance.configSHA256", "is %s but the file %s has %s", g.Provenance.ConfigSHA256, TitleKConfig, got)
+		}
+	}
+	return nil
 }
 
 func (s *Store) addManifestJSON(ctx context.Context, m ocispec.Manifest) (ocispec.Descriptor, error) {
@@ -157,7 +178,11 @@ func (s *Store) addFile(ctx context.Context, file opener, mediaType string) (oci
 // name, which is where OCI layout readers look for them.
 func (s *Store) tagPlatform(ctx context.Context, tag string, desc ocispec.Descriptor, referrers []ocispec.Descriptor) error {
 	return s.updateIndex(ctx, func(top *Index) error {
-		manifests := []ocispec.Descriptor{desc}
+		// No artifactType here: programs that know image-spec v1.0 only (skopeo 1.9)
+		// drop it when they copy an index, which would change the index's digest.
+		entry := desc
+		entry.ArtifactType = ""
+		manifests := []ocispec.Descriptor{entry}
 		others, err := s.platformsOf(ctx, *top, tag)
 		if err != nil {
 			return err
@@ -171,8 +196,7 @@ func (s *Store) tagPlatform(ctx context.Context, tag string, desc ocispec.Descri
 			return cmp.Or(strings.Compare(platformString(a.Platform), platformString(b.Platform)), strings.Compare(a.Digest.String(), b.Digest.String()))
 		})
 		data, err := marshalJSON(ocispec.Index{
-			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
-			ArtifactType: ArtifactType, Manifests: manifests,
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests,
 		})
 		if err != nil {
 			return fmt.Errorf("encode index: %w", err)
@@ -204,7 +228,7 @@ func (s *Store) platformsOf(ctx context.Context, top Index, tag string) ([]ocisp
 				return nil, ctx.Err()
 			}
 			p := g.Platform()
-			return []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: ArtifactType, Platform: &p}}, nil
+			return []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: &p}}, nil
 		}
 		x, err := s.index(ctx, d)
 		if err != nil {

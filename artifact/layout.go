@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -39,8 +40,9 @@ func checkLayout(dir string) error {
 			return storeError(dir, "open store", err)
 		}
 		for _, e := range entries {
-			// A first writer that was killed leaves these.
-			if n := e.Name(); n != "blobs" && n != "ingest" && n != "locks" && n[0] != '.' {
+			// A first writer that was killed, or is at work now, leaves these.
+			ours := []string{"blobs", "ingest", "locks", "verified", ocispec.ImageIndexFile, ocispec.ImageLayoutFile}
+			if n := e.Name(); !slices.Contains(ours, n) && n[0] != '.' {
 				return fmt.Errorf("open store %s: %w: it has %q but no %s; choose an empty folder", dir, ErrNotStore, n, ocispec.ImageLayoutFile)
 			}
 		}

@@ -79,7 +79,8 @@ func (s *Store) planPush(ctx context.Context, root ocispec.Descriptor) (*pushPla
 		if err := s.planManifest(ctx, top, root, plan, 0); err != nil {
 			return nil, err
 		}
-		// The root is sent under its tag, before what is attached to it.
+		// It is sent under its tag, last. What is attached to it may come before it
+		// (distribution-spec v1.1.1, "Pushing Manifests with Subject").
 		plan.root, plan.manifests = plan.manifests[0], plan.manifests[1:]
 		return plan, nil
 	}

@@ -59,10 +59,10 @@ func parseReference(ref string) (reference, error) {
 			return fail("a tag is at most 128 letters, digits and \"._-\"")
 		}
 	}
+	if r.name == "sha256" || r.name == "sha512" {
+		return fail("a digest needs at least 7 hex digits")
+	}
 	if !namePattern.MatchString(r.name) {
-		if r.name == "sha256" || r.name == "sha512" {
-			return fail("a digest needs at least 7 hex digits")
-		}
 		return fail("want name:tag, host/path:tag, name@sha256:..., or a digest of at least 7 hex digits; names are lower case")
 	}
 	return r, nil
