@@ -191,25 +191,32 @@ func hostHandshake(r *bufio.Reader, w io.Writer, local *Hello, how Attach) (Hell
 		// Also sent to a guest of a foreign version, for it to say so.
 		return peer, writeHello(w, *local)
 	}
-	if how == AttachResync {
-		if _, err := w.Write(make([]byte, headerSize+MaxPayload)); err != nil {
-			return Hello{}, fmt.Errorf("resynchronise: %w", err)
+	// Written beside reading: the guest may be writing as well, and a channel
+	// need not buffer anything.
+	sent := make(chan error, 1)
+	go func() {
+		if how == AttachResync {
+			if _, err := w.Write(make([]byte, headerSize+MaxPayload)); err != nil {
+				sent <- fmt.Errorf("resynchronise: %w", err)
+				return
+			}
 		}
-	}
-	if err := writeHello(w, *local); err != nil {
-		return Hello{}, err
-	}
-	for stale := 0; stale < 16; stale++ {
+		sent <- writeHello(w, *local)
+	}()
+	for stale := 0; stale < maxStaleHellos; stale++ {
 		peer, err := readHello(r, MaxPreamble)
 		if err != nil {
 			return Hello{}, err
 		}
 		if peer.Peer == local.Nonce {
-			return peer, nil
+			return peer, <-sent
 		}
 	}
 	return Hello{}, fmt.Errorf("%w: no hello answers this host's", ErrNoHello)
 }
+
+// maxStaleHellos bounds those that a guest may have sent to a host before.
+const maxStaleHellos = 16
 
 // guestHandshake waits for a host. announce says Hello first; a Hello of the
 // host that does not answer it is answered.
