@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runv-legacy/runv-legacy/guestinit/protocol"
+)
+
+// The tests in this file boot a kernel, which has to be given:
+// RUNV_TEST_KERNEL_2_6_32 and RUNV_TEST_KERNEL_6_1 are bzImages with virtio
+// and a serial console built in.
+var testKernels = []struct{ name, env string }{
+	{"2.6.32", "RUNV_TEST_KERNEL_2_6_32"},
+	{"6.1", "RUNV_TEST_KERNEL_6_1"},
+}
+
+const bootTimeout = 120 * time.Second
+
+// forEachKernel runs a test on every kernel that is given.
+func forEachKernel(t *testing.T, test func(t *testing.T, kernel string)) {
+	for _, k := range testKernels {
+		t.Run(k.name, func(t *testing.T) {
+			kernel := os.Getenv(k.env)
+			if kernel == "" {
+				t.Skipf("set %s to a kernel image to boot it", k.env)
+			}
+			test(t, kernel)
+		})
+	}
+}
+
+// vm is a running QEMU.
+type vm struct {
+	cmd     *exec.Cmd
+	console *lineBuffer
+	channel net.Conn
+	started time.Time
+	exited  chan error
+}
+
+type lineBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lineBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lineBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type vmConfig struct {
+	kernel, append string
+	memory         int
+	channel        string // virtconsole, port, serial or none
+	initrd         string
+}
+
+// boot starts QEMU; it is gone when the test ends.
+func boot(t testing.TB, c vmConfig) *vm {
+	t.Helper()
+	if c.memory == 0 {
+		c.memory = 128
+	}
+	if c.initrd == "" {
+		c.initrd = testInitrd(t, true)
+	}
+	socket := filepath.Join(t.TempDir(), "ch")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	args := []string{"-accel", "tcg", "-nodefaults", "-no-reboot", "-display", "none",
+		"-m", fmt.Sprint(c.memory), "-kernel", c.kernel, "-initrd", c.initrd,
+		"-append", "console=ttyS0 panic=1 " + c.append, "-serial", "stdio"}
+	chardev := []string{"-chardev", "socket,id=ch,path=" + socket}
+	switch c.channel {
+	case "virtconsole":
+		args = append(append(args, chardev...), "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=ch")
+	case "port":
+		args = append(append(args, chardev...), "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=ch,name=org.runv.channel")
+	case "serial":
+		args = append(append(args, chardev...), "-serial", "chardev:ch")
+	}
+	v := &vm{console: &lineBuffer{}, exited: make(chan error, 1), started: time.Now()}
+	v.cmd = exec.Command("qemu-system-x86_64", args...)
+	v.cmd.Stdout, v.cmd.Stderr = v.console, v.console
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { v.exited <- v.cmd.Wait() }()
+	t.Cleanup(func() {
+		v.cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("console:\n%s", v.console)
+		}
+	})
+	if c.channel != "none" {
+		if v.channel, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return v
+}
+
+func (v *vm) connect(t testing.TB, opts protocol.Options) *protocol.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
+	cl, err := protocol.Connect(ctx, v.channel, protocol.AttachBoot, opts)
+	if err != nil {
+		t.Fatalf("%v; console:\n%s", err, v.console)
+	}
+	t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+func (v *vm) waitExit(t testing.TB) {
+	t.Helper()
+	select {
+	case err := <-v.exited:
+		if err != nil {
+			t.Errorf("QEMU: %v", err)
+		}
+	case <-time.After(bootTimeout):
+		t.Fatalf("the machine did not go off; console:\n%s", v.console)
+	}
+}
+
+var built struct {
+	sync.Mutex
+	files map[string]string
+	dir   string
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// testInitrd packs this package, with or without the entry of its own, and the
+// test program.
+func testInitrd(t testing.TB, ownEntry bool) string {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	name := fmt.Sprintf("initrd-%v", ownEntry)
+	if f := built.files[name]; f != "" {
+		return f
+	}
+	if built.dir == "" {
+		var err error
+		if built.dir, err = os.MkdirTemp("", "guestinit-test-"); err != nil {
+			t.Fatal(err)
+		}
+		built.files = map[string]string{}
+	}
+	flags := "-s -w -buildid="
+	if ownEntry {
+		flags += " -E main.entry"
+	}
+	var archive bytes.Buffer
+	z := gzip.NewWriter(&archive)
+	inode := 0
+	entry := func(name string, mode int, data []byte) {
+		inode++
+		fmt.Fprintf(z, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
+			inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0, name)
+		z.Write(make([]byte, -(110+len(name)+1)&3))
+		z.Write(data)
+		z.Write(make([]byte, -len(data)&3))
+	}
+	entry("init", 0o100755, compile(t, flags, "."))
+	entry("bin", 0o40755, nil)
+	entry("bin/job", 0o100755, compile(t, "-s -w", "./testdata/job"))
+	entry("bin/text", 0o100644, []byte("no program\n"))
+	entry("bin/noloader", 0o100755, []byte("#!/no/such/loader\n"))
+	entry("bin/garbage", 0o100755, []byte("\x7fELFgarbage"))
+	entry("TRAILER!!!", 0, nil)
+	z.Close()
+	path := filepath.Join(built.dir, name)
+	if err := os.WriteFile(path, archive.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	built.files[name] = path
+	return path
+}
+
+func compile(t testing.TB, ldflags, pkg string) []byte {
+	t.Helper()
+	out := filepath.Join(built.dir, "out")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", ldflags, "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=go1.23.12", "GOFLAGS=")
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, msg)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// output runs the test program and returns what it printed.
+func output(t testing.TB, cl *protocol.Client, p protocol.Start, stdin io.Reader) (string, protocol.Exited) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
+	var out, errs bytes.Buffer
+	stdio := protocol.StdIO{Stdin: stdin, Stdout: &out, Stderr: &errs}
+	if p.TTY != nil {
+		stdio.Stderr = nil
+	}
+	exit, err := cl.Run(ctx, p, stdio)
+	if err != nil {
+		t.Fatalf("%v: %v", p.Args, err)
+	}
+	return out.String() + errs.String(), exit
+}
+
+func program(args ...string) protocol.Start {
+	return protocol.Start{Args: append([]string{"/bin/job"}, args...)}
+}
+
+func consoleHas(v *vm, line string) bool { return strings.Contains(v.console.String(), prefix+line) }
