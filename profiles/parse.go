@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -110,7 +111,11 @@ func parseDocument(file string, data []byte) (doc *document, err error) {
 				"the YAML reader cannot make sense of it (%v)", r)
 		}
 	}()
-	parsed, err := parser.ParseBytes(data, 0)
+	tokens := lexer.Tokenize(string(data))
+	if err := checkDepth(file, tokens); err != nil {
+		return nil, err
+	}
+	parsed, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, yamlError(file, nil, err)
 	}
@@ -131,6 +136,35 @@ func parseDocument(file string, data []byte) (doc *document, err error) {
 		return nil, yamlError(file, body, err)
 	}
 	return doc, nil
+}
+
+// maxDepth bounds nesting; a profile needs five levels.
+const maxDepth = 32
+
+// checkDepth refuses what the parser would recurse into for minutes: its time
+// grows with the square of the depth and worse. Depth is that of brackets, or
+// of the list and key marks that stand in one line; what is nested by
+// indentation alone needs ever longer lines and is bounded by the file's size.
+func checkDepth(file string, tokens token.Tokens) error {
+	flow, marks, line := 0, 0, 0
+	for _, tk := range tokens {
+		if tk.Position.Line != line {
+			line, marks = tk.Position.Line, 0
+		}
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow = max(flow-1, 0)
+		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType, token.AnchorType, token.TagType:
+			marks++
+		}
+		if flow > maxDepth || (flow == 0 && marks > maxDepth) {
+			return position{file, tk.Position.Line, tk.Position.Column}.errorf("", "write plain YAML",
+				"lists and mappings are nested more than %d deep", maxDepth)
+		}
+	}
+	return nil
 }
 
 func countDocuments(f *ast.File) int {
