@@ -57,26 +57,31 @@ func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 		return report, err
 	}
 	defer release()
-	var marked map[digest.Digest]bool
-	change := func(top *Index) (err error) {
-		marked, err = s.mark(ctx, top, &report)
-		return err
+	// Interrupted downloads go first: on a full disk nothing can be written, not
+	// even a new index.json, before something is removed.
+	if err := s.sweepIngest(opts, &report); err != nil {
+		return report, fmt.Errorf("gc: %w", err)
 	}
-	if opts.DryRun {
-		top, err := s.readIndex()
-		if err == nil {
-			err = change(&top)
-		}
-		if err != nil {
-			return report, fmt.Errorf("gc: %w", err)
-		}
-	} else if err := s.updateIndex(ctx, change); err != nil {
+	top, err := s.readIndex()
+	if err != nil {
+		return report, fmt.Errorf("gc: %w", err)
+	}
+	marked, err := s.mark(ctx, &top, &report)
+	if err != nil {
 		return report, fmt.Errorf("gc: %w", err)
 	}
 	if err := s.sweepBlobs(ctx, marked, opts, &report); err != nil {
 		return report, fmt.Errorf("gc: %w", err)
 	}
-	return report, s.sweepIngest(opts, &report)
+	if report.Referrers == 0 || opts.DryRun {
+		return report, nil
+	}
+	// An entry whose blob is gone is no referrer of anything, so that a crash
+	// before this line is harmless; the next GC drops it.
+	return report, s.updateIndex(ctx, func(x *Index) error {
+		*x = top
+		return nil
+	})
 }
 
 // mark finds what is in use and drops referrers of what is not from top.
@@ -87,8 +92,12 @@ func (s *Store) mark(ctx context.Context, top *Index, report *GCReport) (map[dig
 	for _, d := range top.Manifests {
 		if d.Annotations[ocispec.AnnotationRefName] == "" {
 			node, err := s.node(ctx, d)
-			if err == nil && node.Subject != nil {
+			switch {
+			case err == nil && node.Subject != nil:
 				waiting[d.Digest], subjects[d.Digest] = d, node.Subject.Digest
+				continue
+			case errors.Is(err, ErrIncomplete):
+				waiting[d.Digest] = d
 				continue
 			}
 		}
