@@ -37,6 +37,7 @@ type Cache struct {
 	dir    string
 	root   string       // where Debian's dpkg keeps its records: "/", but in tests
 	client *http.Client // for downloads
+	now    func() time.Time
 }
 
 // OpenCache opens the cache in dir and makes it if it is not there. What a
@@ -46,7 +47,7 @@ func OpenCache(dir string) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", dir, err)
 	}
-	c := &Cache{dir: abs, root: "/", client: newClient()}
+	c := &Cache{dir: abs, root: "/", client: newClient(), now: time.Now}
 	for _, d := range []string{sourcesDir, treesDir, buildsDir, logsDir, tmpDir, locksDir} {
 		if err := os.MkdirAll(filepath.Join(abs, d), 0o755); err != nil {
 			return nil, fmt.Errorf("open cache %s: %w; name a folder you may write to", abs, err)

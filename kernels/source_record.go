@@ -123,7 +123,7 @@ func (c *Cache) digestFile(ctx context.Context, path string, p Progress) (record
 // saveSettled remembers r unless its file changed so recently that a change to
 // come might not show.
 func (c *Cache) saveSettled(r record, info fs.FileInfo) error {
-	if !c.owns(r.Path) && time.Since(changedAt(info)) < settled {
+	if !c.owns(r.Path) && c.now().Sub(changedAt(info)) < settled {
 		return nil
 	}
 	return c.saveRecord(r)

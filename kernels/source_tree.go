@@ -128,7 +128,7 @@ func (c *Cache) digestTree(ctx context.Context, dir string, p Progress) (record,
 			newest = t
 		}
 	}
-	if time.Since(newest) < settled {
+	if c.now().Sub(newest) < settled {
 		return r, nil
 	}
 	return r, c.saveRecord(r)

@@ -37,7 +37,7 @@ var skips = []struct {
 	},
 	{
 		dir: "arch", others: "x86", since: "2.6.28",
-		why: "Another architecture's code. In 2.6.32, 3.10, 5.10 and 6.1 the only files outside arch " +
+		why: "Another architecture's code. Both in 2.6.32.71 and in 6.1.192 the only files outside arch " +
 			"that name one of them are drivers that depend on it (locomolcd: SA1100, alpha-agp: ALPHA, " +
 			"omap4iss: ARCH_OMAP4, pinctrl/renesas: SUPERH), selftests, and links in " +
 			"scripts/dtc/include-prefixes, which are search paths.",

@@ -4,6 +4,7 @@
 package kconfig
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -332,7 +333,7 @@ func FuzzKconfig(f *testing.F) {
 			if x := tree.Explain(sym, want, final); x.Text == "" {
 				t.Error("an explanation without a text")
 			}
-			for name := range tree.symbols {
+			for _, name := range slices.Sorted(maps.Keys(tree.symbols)) {
 				tree.Explain(name, "y", final)
 			}
 		}
