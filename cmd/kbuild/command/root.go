@@ -92,6 +92,7 @@ store as an OCI artifact, pushes and pulls it, and boots it in QEMU.
 		a.pushCommand(),
 		a.pullCommand(),
 		a.bootCommand(),
+		a.importCommand(),
 		a.manCommand(),
 	)
 	return cmd
