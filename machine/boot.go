@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/runv-legacy/runv-legacy/guestinit/protocol"
 )
 
 // Limits bound a boot. Zero is the default, which is generous enough for a busy
@@ -77,6 +79,20 @@ func (m *Machine) Boot(ctx context.Context, hello func(context.Context, net.Conn
 	}
 }
 
+// Guest boots the machine up to the Hello of guestinit, and returns the
+// conversation with it. It fails as Boot does. The client owns the channel.
+func (m *Machine) Guest(ctx context.Context, opts protocol.Options) (*protocol.Client, error) {
+	var client *protocol.Client
+	err := m.Boot(ctx, func(ctx context.Context, channel net.Conn) (err error) {
+		client, err = protocol.Connect(ctx, channel, protocol.AttachBoot, opts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
 // failBoot ends hello, by its context and by the end of its stream.
 func (m *Machine) failBoot(cancel context.CancelFunc, said <-chan error, err error) error {
 	cancel()
@@ -92,6 +108,9 @@ func (m *Machine) hasSaid(ctx context.Context, err error) error {
 	if err == nil {
 		m.mu.Lock()
 		m.booted = true
+		if !m.isOver {
+			m.judge.best = nil // what it complained of did not stop it
+		}
 		m.mu.Unlock()
 		return nil
 	}
@@ -118,6 +137,9 @@ func (m *Machine) deathBeforeHello() error {
 		return m.exit.Err
 	}
 	dead := &BootError{Console: m.Console()}
+	if small := m.tooSmall(); small != nil && m.exit.Reason == GuestReset {
+		return small
+	}
 	switch m.exit.Reason {
 	case GuestReset:
 		dead.Kind, dead.Line = Reset, "the machine was reset with no word why"
@@ -130,6 +152,19 @@ func (m *Machine) deathBeforeHello() error {
 	return dead
 }
 
+// tooSmall is the verdict on a guest that said nothing and whose kernel cannot
+// have been unpacked.
+func (m *Machine) tooSmall() *BootError {
+	if _, written := m.console.progress(); written > 0 || m.memory >= m.floor {
+		return nil
+	}
+	return &BootError{
+		Kind: Memory, Console: m.Console(),
+		Line: fmt.Sprintf("the machine has %d MiB", m.memory>>20),
+		Why:  fmt.Sprintf("this kernel needs %d MiB to unpack itself, and more to run", (m.floor+1<<20-1)>>20),
+	}
+}
+
 // overdue says which limit has been passed, if any.
 func (m *Machine) overdue(now time.Time) *BootError {
 	last, written := m.console.progress()
@@ -137,6 +172,9 @@ func (m *Machine) overdue(now time.Time) *BootError {
 	dead := &BootError{Kind: Hang}
 	switch {
 	case written == 0 && past(m.started, m.limits.FirstOutput):
+		if small := m.tooSmall(); small != nil {
+			return small
+		}
 		dead.Kind = NoConsole
 		dead.Line = fmt.Sprintf("nothing on ttyS0 and no hello within %v", m.limits.FirstOutput)
 		dead.Why = "is console=ttyS0 on its command line, and is the kernel one for this machine?"

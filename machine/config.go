@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -240,47 +238,4 @@ func (d *Disk) complete() error {
 
 func isBlock(info os.FileInfo) bool {
 	return info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0
-}
-
-// openKernel opens the kernel and checks that it is one. QEMU takes any bytes
-// for a kernel of Linux 2.0 and lets the firmware run them, which looks like a
-// hang.
-func openKernel(path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, configError("kernel", "%w", err)
-	}
-	if err := checkKernel(f); err != nil {
-		f.Close()
-		return nil, configError("kernel", "%s: %w", path, err)
-	}
-	return f, nil
-}
-
-// Offsets in a bzImage, from Documentation/x86/boot.txt: the magic "HdrS", and
-// the boot protocol's version.
-const (
-	bzImageMagicAt   = 0x202
-	bzImageVersionAt = 0x206
-)
-
-func checkKernel(r io.ReaderAt) error {
-	head := make([]byte, bzImageVersionAt+2)
-	n, err := r.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	head = head[:n]
-	switch {
-	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return nil
-	case len(head) < bzImageVersionAt+2, string(head[bzImageMagicAt:bzImageMagicAt+4]) != "HdrS":
-		return errors.New("not a Linux kernel that can be booted (neither a bzImage nor ELF)")
-	}
-	// Protocol 2.02, of Linux 2.4.0-test3, is the first with a command line
-	// that is not in the way of the kernel.
-	if v := binary.LittleEndian.Uint16(head[bzImageVersionAt:]); v < 0x202 {
-		return fmt.Errorf("boot protocol %d.%02d is older than 2.02", v>>8, v&0xff)
-	}
-	return nil
 }

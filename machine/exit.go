@@ -154,10 +154,10 @@ func (m *Machine) judgeExit(waitErr error) Exit {
 	switch {
 	case m.isOver:
 		exit.Reason, exit.Err = GuestDied, m.judge.verdict(m.console.tail())
+	case strings.HasPrefix(m.shutdown, "guest-") && m.judge.best != nil && !m.booted:
+		exit.Reason, exit.Err = GuestDied, m.judge.verdict(m.console.tail())
 	case m.shutdown == "guest-shutdown":
 		exit.Reason = GuestShutdown
-	case m.shutdown == "guest-reset" && m.judge.best != nil && !m.booted:
-		exit.Reason, exit.Err = GuestDied, m.judge.verdict(m.console.tail())
 	case m.shutdown == "guest-reset":
 		exit.Reason = GuestReset
 	case m.shutdown == "guest-panic":

@@ -27,6 +27,8 @@ type Machine struct {
 	console *console
 	stderr  *lastBytes
 	started time.Time
+	// memory is the guest's, and floor what its kernel needs to unpack itself.
+	memory, floor int64
 
 	consoleDone chan struct{}
 	over        chan struct{} // closed at the first final console line
@@ -61,7 +63,7 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{
-		accel: accel, limits: cfg.Limits,
+		accel: accel, limits: cfg.Limits, memory: int64(cfg.MemoryMiB) << 20,
 		judge: judge{signs: signs()}, stderr: &lastBytes{},
 		consoleDone: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -76,7 +78,7 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 		return nil, err
 	}
 	w.closeTheirs()
-	m.channel = w.channel
+	m.channel, m.floor = w.channel, w.floor
 	context.AfterFunc(ctx, m.kill)
 	go m.watchConsole(w.console)
 	if err := m.connect(ctx, w.qmp); err != nil {
@@ -169,6 +171,7 @@ type wiring struct {
 	theirs                inherited
 	fds                   endpoints
 	qmp, console, channel net.Conn
+	floor                 int64
 }
 
 func wire(cfg *Config) (*wiring, error) {
@@ -195,7 +198,7 @@ func (w *wiring) open(cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	w.fds.kernel = w.theirs.add(kernel)
+	w.fds.kernel, w.floor = w.theirs.add(kernel), kernelFloor(kernel)
 	initrds := cfg.ExtraInitrds
 	if cfg.Initrd != "" {
 		initrds = append([]string{cfg.Initrd}, initrds...)

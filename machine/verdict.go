@@ -136,8 +136,9 @@ func signs() []sign {
 		// to mount a root disk.
 		{kernelSays(`Kernel panic - not syncing: VFS: Unable to mount root fs`), NoInit, true, evidence, "the initrd was not there or had no /init, so the kernel looked for a root disk"},
 
-		// Our process 1 names its own failures before it ends.
-		{kernelSays(`runv-init: fatal: `), InitDied, false, cause, ""},
+		// guestinit names its own failures before it ends.
+		{kernelSays(`runv-init: (?:panic|no channel): `), InitDied, false, cause, ""},
+		{kernelSays(`runv-init: error: `), InitDied, false, evidence, ""},
 		// The Go runtime's last words, when process 1 is a Go program.
 		{regexp.MustCompile(`^(?:panic: |fatal error: )`), InitDied, false, evidence, ""},
 		// kernel/exit.c; with the exit code since 2.6.38.

@@ -21,8 +21,8 @@ Pid: 1, comm: init Not tainted 2.6.32.71 #1`, InitDied, "Kernel panic - not sync
 		"6.1 init exits": {`[    1.5] Run /init as init process
 [    1.6] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300
 [    1.7] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300 ]---`, InitDied, "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300", true},
-		"our init says why": {`runv-init: fatal: mount /proc: no such device
-[    1.6] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100`, InitDied, "runv-init: fatal: mount /proc: no such device", true},
+		"our init says why": {`runv-init: panic: mount /proc: no such device
+[    1.6] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100`, InitDied, "runv-init: panic: mount /proc: no such device", true},
 		"a Go init crashes": {`panic: runtime error: index out of range
 goroutine 1 [running]:
 Kernel panic - not syncing: Attempted to kill init!`, InitDied, "panic: runtime error: index out of range", true},

@@ -27,7 +27,7 @@ func main() {
 	case "exit":
 		os.Exit(3)
 	case "fatal":
-		fmt.Println("runv-init: fatal: no such luck")
+		fmt.Println("runv-init: panic: no such luck")
 		os.Exit(1)
 	case "panic":
 		panic("out of ideas")
@@ -49,7 +49,7 @@ func open() *os.File {
 	name := os.Getenv("channel")
 	f, err := os.OpenFile("/dev/"+name, os.O_RDWR, 0)
 	if err != nil {
-		fmt.Println("runv-init: fatal:", err)
+		fmt.Println("runv-init: no channel:", err)
 		os.Exit(1)
 	}
 	raw(f)
@@ -63,7 +63,7 @@ func echo(channel *os.File) {
 	for {
 		n, err := channel.Read(buf)
 		if err != nil && err != io.EOF {
-			fmt.Println("runv-init: fatal:", err)
+			fmt.Println("runv-init: no channel:", err)
 			os.Exit(1)
 		}
 		last += string(buf[:n])
@@ -71,7 +71,7 @@ func echo(channel *os.File) {
 			last = last[len(last)-4:]
 		}
 		if _, err := channel.Write(buf[:n]); err != nil {
-			fmt.Println("runv-init: fatal:", err)
+			fmt.Println("runv-init: no channel:", err)
 			os.Exit(1)
 		}
 		if last == "end\n" {
