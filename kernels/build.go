@@ -164,6 +164,7 @@ func (j *job) compile(ctx context.Context, w *workTree, config []byte, o BuildOp
 		jobs = runtime.NumCPU()
 	}
 	counter := newObjectCounter(plan, j.progress)
+	fmt.Fprintf(log, "+ # %d objects to compile\n", len(counter.plan.rest))
 	j.progress.report(counter.event(Started, ""))
 	targets := []string{"-j" + strconv.Itoa(jobs), "vmlinux", j.recipe.Toolchain.target()}
 	if err := j.make(ctx, w, log, makeRun{args: targets, line: counter.line}); err != nil {

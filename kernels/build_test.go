@@ -27,11 +27,11 @@ const tinyVersion = "2.6.32.71"
 // tiny is a cache of its own with testdata/build_tree.txtar as the source.
 type tiny struct {
 	*Cache
-	t      *testing.T
+	t      testing.TB
 	recipe Recipe
 }
 
-func newTiny(t *testing.T, dir string) *tiny {
+func newTiny(t testing.TB, dir string) *tiny {
 	t.Helper()
 	requireTools(t)
 	c, err := OpenCache(dir)
@@ -51,14 +51,14 @@ func newTiny(t *testing.T, dir string) *tiny {
 }
 
 // requireTools skips a test on a host that cannot build anything.
-func requireTools(t *testing.T) {
+func requireTools(t testing.TB) {
 	t.Helper()
 	if err := CheckTools(t.Context(), Toolchain{}, tinyVersion); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
 }
 
-func extractTiny(t *testing.T, dir string) {
+func extractTiny(t testing.TB, dir string) {
 	t.Helper()
 	ar, err := txtar.ParseFile("testdata/build_tree.txtar")
 	if err != nil {

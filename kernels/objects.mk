@@ -29,9 +29,11 @@ below = $(filter %/,$(obj-y)) $(addsuffix /,$(patsubst %/,%,$(subdir-y)))
 visit = $(call read,$(1))$(info D $(1) $(listed))$(foreach d,$(below),$(eval next += $(1)/$(d:/=)))
 walk = $(eval next :=)$(foreach d,$(1),$(call visit,$(d)))$(if $(next),$(call walk,$(next)))
 
-# From 6.1 on the top Kbuild lists folders. arch/x86/boot is not part of vmlinux
-# and comes on top.
-$(call walk,$(patsubst ./Kbuild,.,$(wildcard ./Kbuild)) $(patsubst %/,%,$(roots)) arch/x86/boot arch/x86/boot/compressed)
+# From 6.1 on the top Kbuild lists folders. The others are built by rules of their
+# own: what boots, and what resumes from sleep or starts another processor.
+apart := arch/x86/boot arch/x86/boot/compressed arch/x86/realmode/rm \
+	$(if $(CONFIG_ACPI_SLEEP),arch/x86/kernel/acpi/realmode)
+$(call walk,$(patsubst ./Kbuild,.,$(wildcard ./Kbuild)) $(patsubst %/,%,$(roots)) $(wildcard $(apart)))
 
 .PHONY: plan
 plan: ;

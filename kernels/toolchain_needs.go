@@ -77,8 +77,8 @@ func CheckTools(ctx context.Context, t Toolchain, version string) error {
 	return nil
 }
 
-// lookPath says whether a program is there. One that is found in the current
-// folder only, through a relative PATH, is not: make runs elsewhere.
+// lookPath says whether a program is there. One that only a relative entry of PATH
+// has is not (exec.ErrDot): make runs in another folder.
 func lookPath(name string) bool {
 	_, err := exec.LookPath(name)
 	return err == nil
@@ -94,12 +94,13 @@ func hasHeader(ctx context.Context, cc, header string) bool {
 	return !errors.As(err, &exit)
 }
 
-// majorMinor gives the first two numbers of a kernel version.
+// majorMinor gives the first two numbers of a kernel version: 4, 16 of 4.16-rc1.
 func majorMinor(version string) [2]int {
 	var v [2]int
 	for i, part := range strings.SplitN(version, ".", 3) {
 		if i < len(v) {
-			v[i], _ = strconv.Atoi(strings.TrimRightFunc(part, func(r rune) bool { return r < '0' || r > '9' }))
+			digits := len(part) - len(strings.TrimLeft(part, "0123456789"))
+			v[i], _ = strconv.Atoi(part[:digits])
 		}
 	}
 	return v
