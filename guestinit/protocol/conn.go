@@ -3,6 +3,7 @@ package protocol
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,15 @@ type Options struct {
 	// MaxRequests bounds the peer's requests that are handled at once; more
 	// are answered with CodeBusy. 0 is 64.
 	MaxRequests int
+	// InFlight is how many bytes the channel towards this side holds while
+	// they are not read, in pieces of 2 KiB. It matters because QEMU throws
+	// away what a guest writes to a virtconsole while the socket behind it is
+	// full (hw/char/virtio-console.c, flush_buf), so that the guest must not
+	// send more than that ahead. 0 is DefaultInFlight, which fits a Unix
+	// socket of Linux's default size; InFlightOf knows what fits a larger
+	// one. Negative: the channel loses nothing, as a virtserialport.
+	// A guest leaves it 0: QEMU holds back what the host sends.
+	InFlight int
 	// Keepalive, if not 0, is announced to the peer and kept: something is
 	// sent at least that often. A guest has no use for it.
 	Keepalive time.Duration
@@ -38,6 +48,7 @@ const (
 	DefaultWindow      = 256 << 10
 	DefaultMaxStreams  = 4096
 	DefaultMaxRequests = 64
+	DefaultInFlight    = 64 << 10
 )
 
 // keepaliveGrace is how many promised intervals may pass in silence.
@@ -48,6 +59,12 @@ func (o Options) withDefaults() Options {
 		o.Window = DefaultWindow
 	}
 	o.Window = min(max(o.Window, MinWindow), MaxWindow)
+	switch {
+	case o.InFlight == 0:
+		o.InFlight = DefaultInFlight
+	case o.InFlight > 0:
+		o.InFlight = min(max(o.InFlight, MinInFlight), MaxInFlight)
+	}
 	if o.MaxStreams == 0 {
 		o.MaxStreams = DefaultMaxStreams
 	}
@@ -76,8 +93,10 @@ type Conn struct {
 	mu      sync.Mutex
 	changed *sync.Cond // the writer has work, queues have room, or err is set
 	err     error
-	control []byte // framed control messages, in order
+	control frames // in order
 	writing bool   // a batch is being written
+	pace    pace
+	echo    *uint64 // a mark to send back
 	ready   []*Stream
 	streams map[uint32]*Stream
 	lastID  uint32
@@ -90,8 +109,7 @@ type Conn struct {
 	sent     time.Time
 }
 
-// Connect opens a session as the host. It waits for the guest's Hello until
-// ctx ends, and closes rw if it fails.
+// connect opens a session as the host.
 func connect(ctx context.Context, rw io.ReadWriteCloser, how Attach, opts Options) (*Conn, error) {
 	opts = opts.withDefaults()
 	nonce, err := newNonce()
@@ -101,6 +119,9 @@ func connect(ctx context.Context, rw io.ReadWriteCloser, how Attach, opts Option
 	local := Hello{
 		MinVersion: MinVersion, MaxVersion: MaxVersion, Nonce: nonce,
 		Window: opts.Window, KeepaliveMillis: int(opts.Keepalive / time.Millisecond),
+	}
+	if opts.InFlight >= 0 {
+		local.InFlight = opts.InFlight
 	}
 	r := bufio.NewReaderSize(rw, readBufferSize)
 	stop := closeOnDone(ctx, rw)
@@ -178,6 +199,7 @@ func newConn(rw io.ReadWriteCloser, r *bufio.Reader, opts Options, peer Hello, v
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.changed = sync.NewCond(&c.mu)
+	c.pace.limit = uint64(peer.InFlight)
 	go c.readLoop()
 	go c.writeLoop()
 	if opts.Keepalive > 0 {
@@ -221,7 +243,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 	defer stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.err == nil && (c.writing || len(c.control) > 0 || len(c.ready) > 0) {
+	for c.err == nil && (c.writing || c.pending()) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -302,6 +324,14 @@ func (c *Conn) receive(h header, payload []byte) error {
 		return c.acceptStream(h.stream)
 	case frameIdle:
 		return nil
+	case frameMark:
+		mark := binary.LittleEndian.Uint64(payload)
+		c.echo = &mark
+		c.changed.Broadcast()
+		return nil
+	case frameEcho:
+		defer c.changed.Broadcast()
+		return c.pace.echoed(binary.LittleEndian.Uint64(payload))
 	}
 	s, ok := c.streams[h.stream]
 	if !ok {
@@ -330,8 +360,8 @@ func (c *Conn) every(d time.Duration, f func(time.Time)) {
 func (c *Conn) sayIdle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.control) == 0 && now.Sub(c.sent) >= c.opts.Keepalive/2 {
-		c.control = appendHeader(c.control, header{kind: frameIdle})
+	if c.control.size == 0 && now.Sub(c.sent) >= c.opts.Keepalive/2 {
+		c.control.add(header{kind: frameIdle}, nil)
 		c.changed.Broadcast()
 	}
 }

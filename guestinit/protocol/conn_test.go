@@ -628,3 +628,20 @@ func BenchmarkCall(b *testing.B) {
 		}
 	}
 }
+
+func TestStreamStoppedWithAllItHadQueuedLeavesTheRestAlone(t *testing.T) {
+	cl, g, _ := pair(t, Options{}, Options{Handler: echo})
+	for range 200 {
+		h, s := streamPair(t, cl, g)
+		go func() { _, _ = s.Write(make([]byte, 3000)); s.Close() }()
+		h.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := g.Call(ctx, "echo", 1, nil); err == nil || ctx.Err() != nil {
+		t.Errorf("a call of the guest, which the host does not know: %v", err)
+	}
+	if err := cl.Call(ctx, "echo", 1, nil); err != nil {
+		t.Error(err)
+	}
+}

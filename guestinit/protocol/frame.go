@@ -35,6 +35,8 @@ const (
 	frameCredit  frameType = 5 // uint32: that many more bytes may be sent
 	frameStop    frameType = 6 // empty: the sender reads no more of the stream
 	frameIdle    frameType = 7 // stream 0; empty: the sender is alive
+	frameMark    frameType = 8 // stream 0; uint64, to be sent back as frameEcho
+	frameEcho    frameType = 9 // stream 0; uint64 of the last frameMark
 )
 
 const (
@@ -85,6 +87,8 @@ func parseHeader(b []byte) (header, error) {
 		onStream, fixed = true, 4
 	case frameIdle:
 		fixed = 0
+	case frameMark, frameEcho:
+		fixed = 8
 	default:
 		return header{}, fmt.Errorf("%w: unknown type %d", ErrFrame, h.kind)
 	}

@@ -41,6 +41,9 @@ type Hello struct {
 	// Window is how much of each stream this side buffers: the credit that a
 	// stream starts with.
 	Window int `json:"window"`
+	// InFlight, if not 0, is how much the peer may send ahead of this side's
+	// reading, over all streams and control: see Options.InFlight.
+	InFlight int `json:"inFlight,omitempty"`
 	// KeepaliveMillis, if not 0, promises that this side sends something at
 	// least that often. On a channel that shows no hang-up (hvc0, a serial
 	// line) this is how the guest learns that the host is gone.
@@ -145,6 +148,8 @@ func parseHello(payload []byte) (Hello, error) {
 		return Hello{}, fmt.Errorf("%w: hello: versions %d to %d", ErrMessage, h.MinVersion, h.MaxVersion)
 	case h.Window < MinWindow || h.Window > MaxWindow:
 		return Hello{}, fmt.Errorf("%w: hello: window %d is not within %d and %d", ErrMessage, h.Window, MinWindow, MaxWindow)
+	case h.InFlight != 0 && (h.InFlight < MinInFlight || h.InFlight > MaxInFlight):
+		return Hello{}, fmt.Errorf("%w: hello: inFlight %d is not 0, nor within %d and %d", ErrMessage, h.InFlight, MinInFlight, MaxInFlight)
 	case h.KeepaliveMillis < 0 || h.KeepaliveMillis > 3600_000:
 		return Hello{}, fmt.Errorf("%w: hello: keepaliveMillis %d is not within 0 and 3600000", ErrMessage, h.KeepaliveMillis)
 	case len(h.Nonce) > 64 || len(h.Peer) > 64:

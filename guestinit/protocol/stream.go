@@ -66,7 +66,7 @@ func (c *Conn) OpenStream() (*Stream, error) {
 	c.lastID++
 	s := c.newStream(c.lastID)
 	s.taken = true
-	c.control = appendHeader(c.control, header{kind: frameOpen, stream: s.id})
+	c.control.add(header{kind: frameOpen, stream: s.id}, nil)
 	c.changed.Broadcast()
 	return s, nil
 }

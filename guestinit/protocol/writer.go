@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 )
 
@@ -22,11 +23,14 @@ const (
 // each.
 func (c *Conn) writeLoop() {
 	defer close(c.writerDone)
-	batch := make([]byte, 0, maxBatch+2*headerSize)
+	batch := make([]byte, 0, maxBatch)
 	for {
 		batch = c.nextBatch(batch[:0])
-		if len(batch) == 0 {
+		if c.Err() != nil {
 			return
+		}
+		if len(batch) == 0 {
+			continue
 		}
 		if _, err := c.rw.Write(batch); err != nil {
 			c.fail(err)
@@ -35,15 +39,21 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// nextBatch waits for work; an empty batch means that the session is over.
+// pending reports whether anything may be sent but for the pace.
+func (c *Conn) pending() bool {
+	return c.echo != nil || len(c.control.queue) > 0 || len(c.ready) > 0
+}
+
+// nextBatch waits for work. The batch may be empty: a stream that had something
+// to send may have been stopped meanwhile.
 func (c *Conn) nextBatch(b []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = false
-	if len(c.control) == 0 && len(c.ready) == 0 {
+	if !c.pending() {
 		c.changed.Broadcast() // for Flush
 	}
-	for len(c.control) == 0 && len(c.ready) == 0 && c.err == nil {
+	for c.err == nil && !(c.pending() && c.pace.room() >= smallestBatch) {
 		c.changed.Wait()
 	}
 	if c.err != nil {
@@ -51,25 +61,38 @@ func (c *Conn) nextBatch(b []byte) []byte {
 	}
 	c.writing = true
 	c.sent = time.Now()
-	if n := len(c.control); n > 0 {
-		// A part of a frame may be cut off here: the rest comes first in the
-		// next batch.
-		n = min(n, maxBatch)
-		b = append(b, c.control[:n]...)
-		c.control = c.control[:copy(c.control, c.control[n:])]
-		if len(c.control) == 0 && cap(c.control) > controlHigh {
-			c.control = nil
-		}
-		c.changed.Broadcast()
-		if len(c.control) > 0 {
-			return b
-		}
+	limit := c.pace.room() - markSize
+	if c.echo != nil {
+		b = appendHeader(b, header{kind: frameEcho, length: 8})
+		b = binary.LittleEndian.AppendUint64(b, *c.echo)
+		c.echo = nil
 	}
-	for len(c.ready) > 0 && len(b) < maxBatch-streamTurn/4 {
+	b = c.control.appendTo(b, limit)
+	c.changed.Broadcast() // for those who wait to queue more
+	if len(c.control.queue) == 0 {
+		b = c.appendStreams(b, limit)
+	}
+	if mark, due := c.pace.spend(len(b)); due {
+		b = appendHeader(b, header{kind: frameMark, length: 8})
+		b = binary.LittleEndian.AppendUint64(b, mark)
+	}
+	return b
+}
+
+// streamOverhead is what appendFrames may add to a stream's data: the headers
+// of stop, credit and data, and the credit.
+const streamOverhead = 3*headerSize + 4
+
+// appendStreams lets the streams that have something to send take turns.
+func (c *Conn) appendStreams(b []byte, limit int) []byte {
+	for len(c.ready) > 0 {
+		chunk := limit - len(b) - streamOverhead
+		if chunk < piece/2 {
+			break
+		}
 		s := c.ready[0]
 		c.ready = c.ready[:copy(c.ready, c.ready[1:])]
 		s.queued = false
-		chunk := maxBatch - len(b)
 		if len(c.ready) > 0 {
 			chunk = min(chunk, streamTurn)
 		}
@@ -91,7 +114,7 @@ func (c *Conn) enqueue(ctx context.Context, msg []byte, wait bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for wait && c.err == nil && len(c.control) > controlHigh {
+	for wait && c.err == nil && c.control.size > controlHigh {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -100,16 +123,16 @@ func (c *Conn) enqueue(ctx context.Context, msg []byte, wait bool) error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case len(c.control) > controlMax:
+	case c.control.size > controlMax:
 		return ErrBacklog
 	}
 	for {
-		n := min(len(msg), MaxPayload)
+		n := min(len(msg), controlPart)
 		h := header{kind: frameControl, length: uint32(n)}
 		if n < len(msg) {
 			h.flags = flagMore
 		}
-		c.control = append(appendHeader(c.control, h), msg[:n]...)
+		c.control.add(h, msg[:n])
 		msg = msg[n:]
 		if len(msg) == 0 {
 			break
