@@ -387,15 +387,27 @@ func FuzzParseImage(f *testing.F) {
 func FuzzDeb(f *testing.F) {
 	f.Add(arFile("debian-binary", "2.0\n", "data.tar", tarFile(f, tar.Header{Name: "boot/vmlinuz-1", Typeflag: tar.TypeReg, Linkname: "k"})))
 	f.Add(arFile("a", "x", "data.tar.gz", string(gzipped([]byte("x")))))
+	root := newTree(f).root
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = unpackDeb(context.Background(), bytes.NewReader(data), newTree(t)) // must not panic or hang
+		out := &tree{root: root}
+		_ = unpackDeb(context.Background(), bytes.NewReader(data), out) // must not panic or hang
+		if out.files > 0 {
+			root.RemoveAll("boot")
+			root.RemoveAll("lib")
+		}
 	})
 }
 
 func FuzzRPM(f *testing.F) {
 	f.Add(rpmFile([]byte("070701")))
+	root := newTree(f).root
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = unpackRPM(context.Background(), bytes.NewReader(data), newTree(t)) // must not panic or hang
+		out := &tree{root: root}
+		_ = unpackRPM(context.Background(), bytes.NewReader(data), out) // must not panic or hang
+		if out.files > 0 {
+			root.RemoveAll("boot")
+			root.RemoveAll("lib")
+		}
 	})
 }
 

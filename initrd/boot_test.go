@@ -59,15 +59,15 @@ func guestRun(t *testing.T, guest *protocol.Client, args ...string) (int, string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var out bytes.Buffer
+	var out, diag bytes.Buffer
 	exit, err := guest.Run(ctx, protocol.Start{Args: args, Env: []string{"PATH=/bin:/sbin", "HOME=/root"}},
-		protocol.StdIO{Stdout: &out, Stderr: &out})
+		protocol.StdIO{Stdout: &out, Stderr: &diag})
 	var call *protocol.CallError
 	if errors.As(err, &call) {
 		t.Fatalf("%q: %v", args, err)
 	}
 	must(t, err)
-	return exit.Code, out.String()
+	return exit.Code, out.String() + diag.String()
 }
 
 // legacyKernel is a bzImage of 2.6.32.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,7 +69,7 @@ func scripts() map[string]string {
 		"echo root | grep -c r":                           "1\n",
 		"printf abc | sha256sum":                          "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -\n",
 		"env -i A=1 env":                                  "A=1\n",
-		"mkdir -p /tmp/d/e && cp /etc/passwd /tmp/d/p && mv /tmp/d/p /tmp/d/e/q && ln -s q /tmp/d/e/l && chmod 600 /tmp/d/e/q && head -c 4 /tmp/d/e/l && rm -r /tmp/d && find /tmp -name d": "root",
+		"mkdir -p /tmp/d/e && cp /etc/passwd /tmp/d/p && mv /tmp/d/p /tmp/d/e/q && ln -s q /tmp/d/e/l && chmod 600 /tmp/d/e/q && head -c 4 /tmp/d/e/l && rm -r /tmp/d && find -name d /tmp": "root",
 		"(sleep 0.2; echo later) & echo now; wait": "now\nlater\n",
 		"which ls":           "/bin/ls\n",
 		"seq 3 | xargs echo": "1 2 3\n",
@@ -120,6 +121,24 @@ func chroot(t *testing.T) (run func(args ...string) (int, string), names []strin
 		}
 		return cmd.ProcessState.ExitCode(), string(out)
 	}, names
+}
+
+// Go 1.24 and later no longer promise to run on 2.6.32.
+func TestGuestProgramsAreOfGo123(t *testing.T) {
+	guestinit, err := initrd.GuestInit(context.Background())
+	must(t, err)
+	programs, err := initrd.Programs(context.Background())
+	must(t, err)
+	for name, binary := range map[string][]byte{"guestinit": guestinit, "programs": unpack(t, programs)["bin/bb"].Data} {
+		info, err := buildinfo.Read(bytes.NewReader(binary))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if info.GoVersion != "go1.23.12" {
+			t.Errorf("%s was built by %s", name, info.GoVersion)
+		}
+	}
 }
 
 func TestEveryProgramStarts(t *testing.T) {

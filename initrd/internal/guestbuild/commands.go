@@ -76,9 +76,23 @@ func (t Target) compileCommands(ctx context.Context, root, tmp, out string) erro
 	if err := run(ctx, dir, host, "go", "build", "-o", tool, makebb); err != nil {
 		return err
 	}
-	args := []string{"-gen-dir", filepath.Join(tmp, "gen"), "-o", out}
+	gen := filepath.Join(tmp, "gen")
+	args := []string{"-g", "-gen-dir", gen}
 	for _, c := range commands {
 		args = append(args, c.Package)
 	}
-	return run(ctx, dir, nil, tool, args...)
+	if err := run(ctx, dir, nil, tool, args...); err != nil {
+		return err
+	}
+	// makebb lays its sources out for GOPATH mode, in which the go command
+	// does not heed GOTOOLCHAIN: name the toolchain's own.
+	goroot, err := output(ctx, dir, nil, "go", "env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	env := []string{"GO111MODULE=off", "GOPATH=" + gen, "GOTOOLCHAIN=local"}
+	goCmd := filepath.Join(strings.TrimSpace(goroot), "bin/go")
+	// makebb's own go build forces a build of everything, the standard library
+	// too, each time.
+	return t.goBuild(ctx, filepath.Join(gen, "src/bb.u-root.com/bb"), goCmd, env, out)
 }

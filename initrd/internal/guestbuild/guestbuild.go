@@ -39,6 +39,9 @@ type Target struct {
 
 	// LinkFlags are added to the linker's.
 	LinkFlags string
+
+	// CompileFlags are the compiler's, in the form of -gcflags.
+	CompileFlags string
 }
 
 // GuestInit is process 1. Its entry point is one of its own, which lets it
@@ -47,9 +50,10 @@ func GuestInit() Target {
 	return Target{Name: "guestinit", Dir: "guestinit", Output: "guestinit", LinkFlags: " -E main.entry"}
 }
 
-// Programs is the one binary of all small programs.
+// Programs is the one binary of all small programs. It is unpacked into the
+// guest's memory, and without inlining it is a seventh smaller.
 func Programs() Target {
-	return Target{Name: "programs", Dir: "guestinit/programs", Output: "programs.cpio.gz"}
+	return Target{Name: "programs", Dir: "guestinit/programs", Output: "programs.cpio.gz", CompileFlags: "all=-l"}
 }
 
 // Stamp is the file beside Output that holds the digest of its sources.
@@ -102,11 +106,16 @@ func (t Target) Compile(ctx context.Context, root string) ([]byte, error) {
 	return data, nil
 }
 
-// compilePackage builds the module's top package. No build id and no paths:
-// they would make the bytes depend on where the checkout stands.
+// compilePackage builds the module's top package.
 func (t Target) compilePackage(ctx context.Context, root, _, out string) error {
-	return run(ctx, filepath.Join(root, t.Dir), nil,
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="+t.LinkFlags, "-o", out, ".")
+	return t.goBuild(ctx, filepath.Join(root, t.Dir), "go", nil, out)
+}
+
+// goBuild builds the package in dir. No build id and no paths: they would make
+// the bytes depend on where the checkout stands.
+func (t Target) goBuild(ctx context.Context, dir, goCmd string, env []string, out string) error {
+	return run(ctx, dir, env,
+		goCmd, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="+t.LinkFlags, "-gcflags="+t.CompileFlags, "-o", out, ".")
 }
 
 // settings override the caller's environment wherever that could change the
@@ -121,8 +130,14 @@ func settings() []string {
 }
 
 func run(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	_, err := output(ctx, dir, env, name, args...)
+	return err
+}
+
+// output runs a command under settings and gives its standard output.
+func output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	if _, err := exec.LookPath("go"); err != nil {
-		return fmt.Errorf("%w: install Go 1.21 or later (it fetches %s itself)", ErrNoGo, Toolchain)
+		return "", fmt.Errorf("%w: install Go 1.21 or later (it fetches %s itself)", ErrNoGo, Toolchain)
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -130,13 +145,14 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	// The go command starts compilers; end them all with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return "", ctx.Err()
 		}
-		return fmt.Errorf("%s in %s: %w\n%s", strings.Join(cmd.Args, " "), dir, err, strings.TrimSpace(output.String()))
+		said := strings.TrimSpace(stdout.String() + stderr.String())
+		return "", fmt.Errorf("%s in %s: %w\n%s", strings.Join(cmd.Args, " "), dir, err, said)
 	}
-	return nil
+	return stdout.String(), nil
 }

@@ -13,13 +13,13 @@ import (
 
 // recipe is raised when the way of compiling or packing changes, so that what
 // an older recipe made is not taken for the present one's.
-const recipe = "1"
+const recipe = "2"
 
 // SourcesDigest names everything that the target's output depends on: its
 // sources, the toolchain and the recipe.
 func (t Target) SourcesDigest(root string) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "recipe %s\ntoolchain %s\ntarget %s\nlink%s\n", recipe, Toolchain, t.Name, t.LinkFlags)
+	fmt.Fprintf(sum, "recipe %s\ntoolchain %s\ntarget %s\nlink%s\ncompile %s\n", recipe, Toolchain, t.Name, t.LinkFlags, t.CompileFlags)
 	dir := filepath.Join(root, t.Dir)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
