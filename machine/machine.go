@@ -79,13 +79,21 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	}
 	w.closeTheirs()
 	m.channel, m.floor = w.channel, w.floor
-	context.AfterFunc(ctx, m.kill)
+	go m.killAtEnd(ctx)
 	go m.watchConsole(w.console)
 	if err := m.connect(ctx, w.qmp); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+func (m *Machine) killAtEnd(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		m.kill()
+	case <-m.done:
+	}
 }
 
 // launch starts QEMU. The thread that forks a child with a parent death signal

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Kind is what stopped a guest.
@@ -99,9 +100,9 @@ const linePrefix = `^(?:<\d>)?(?:\[ *\d+\.\d+\])?(?:\[ *[TC]\d+\])? ?`
 
 func kernelSays(text string) *regexp.Regexp { return regexp.MustCompile(linePrefix + text) }
 
-// Signs, most telling first. The texts were read in 2.6.32.71 and 6.1 at the
-// places named; those between follow one or the other.
-func signs() []sign {
+// signs are all that is known, most telling first. The texts were read in
+// 2.6.32.71 and 6.1 at the places named; kernels between follow one or the other.
+var signs = sync.OnceValue(func() []sign {
 	return []sign{
 		// arch/x86/kernel/setup.c (reserve_initrd): "too large to handle" up to
 		// 2.6.38, later the two others, "initrd memory ..." with a panic.
@@ -149,7 +150,7 @@ func signs() []sign {
 		{kernelSays(`(?:BUG: |kernel BUG at |general protection fault|Oops: |double fault: )`), Panic, false, evidence, ""},
 		{kernelSays(`Kernel panic - not syncing: `), Panic, true, evidence, ""},
 	}
-}
+})
 
 // signMemory is for how many lines a sign that was not final counts. A guest
 // that recovers, and dies of something else much later, is judged by the latter.
