@@ -155,7 +155,7 @@ func (c *Cache) notPinned(ctx context.Context, spec SourceSpec, file string, r r
 		return err
 	}
 	defer t.Close()
-	if _, err := io.Copy(io.Discard, &contextReader{ctx, t.Reader}); err != nil {
+	if _, err := io.Copy(io.Discard, io.LimitReader(&contextReader{ctx, t.Reader}, maxUnpacked)); err != nil {
 		return streamError(file, err)
 	}
 	var want []string

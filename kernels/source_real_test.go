@@ -7,7 +7,10 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -126,4 +129,88 @@ func TestRealDebianTarball(t *testing.T) {
 		t.Errorf("source is %+v", s)
 	}
 	checkUnpacked(t, dir)
+}
+
+// cpuTime is what this process and its finished children have used.
+func cpuTime() time.Duration {
+	var total time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		if syscall.Getrusage(who, &u) == nil {
+			total += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+	}
+	return total
+}
+
+// BenchmarkUnpack compares Unpack with tar(1), which is what a user would type.
+// Processor seconds are reported too: they do not depend on who else computes.
+func BenchmarkUnpack(b *testing.B) {
+	for name, file := range map[string]func(testing.TB) string{"2.6.32": legacyTar, "debian-6.1": debianTar} {
+		b.Run(name+"/kbuild", func(b *testing.B) {
+			c, err := OpenCache(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			s, err := c.FetchSource(b.Context(), SourceSpec{Name: name}, file(b), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			benchmarkCPU(b, func(dir string) error { return c.Unpack(b.Context(), s, dir, nil) })
+		})
+		b.Run(name+"/tar", func(b *testing.B) {
+			tarball := file(b)
+			benchmarkCPU(b, func(dir string) error {
+				if err := os.Mkdir(dir, 0o755); err != nil {
+					return err
+				}
+				return exec.CommandContext(b.Context(), "tar", "-x", "-C", dir, "-f", tarball).Run()
+			})
+		})
+	}
+}
+
+// BenchmarkFetchFolder is the second look at a folder of source.
+func BenchmarkFetchFolder(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "linux")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := exec.CommandContext(b.Context(), "tar", "-x", "-C", dir, "--strip-components=1", "-f", legacyTar(b)).Run(); err != nil {
+		b.Fatal(err)
+	}
+	c, err := OpenCache(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.now = func() time.Time { return time.Now().Add(time.Hour) }
+	spec := SourceSpec{Name: "2.6.32", Version: "2.6.32.71"}
+	if _, err := c.FetchSource(b.Context(), spec, dir, nil); err != nil {
+		b.Fatal(err)
+	}
+	cpu := cpuTime()
+	for b.Loop() {
+		if _, err := c.FetchSource(b.Context(), spec, dir, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric((cpuTime()-cpu).Seconds()/float64(b.N), "cpu-s/op")
+}
+
+func benchmarkCPU(b *testing.B, unpack func(dir string) error) {
+	var used time.Duration
+	for i := 0; b.Loop(); i++ {
+		dir := filepath.Join(b.TempDir(), strconv.Itoa(i))
+		before := cpuTime()
+		if err := unpack(dir); err != nil {
+			b.Fatal(err)
+		}
+		used += cpuTime() - before
+		b.StopTimer()
+		if err := os.RemoveAll(dir); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(used.Seconds()/float64(b.N), "cpu-s/op")
 }

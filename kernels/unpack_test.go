@@ -191,3 +191,24 @@ func TestCompareVersions(t *testing.T) {
 		}
 	}
 }
+
+func FuzzUnpack(f *testing.F) {
+	f.Add(makeTar(f, smallKernel))
+	f.Add(makeTar(f, append(slices.Clone(smallKernel), tarEntry{name: "linux-2.6.32.71/l", link: "..", typ: tar.TypeSymlink})))
+	f.Add(compressed(f, ".gz", makeTar(f, smallKernel)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := emptyCache(t)
+		around := t.TempDir()
+		s := Source{Path: put(t, filepath.Join(t.TempDir(), "l.tar"), data), Kind: KindTarball, Digest: "sha256:" + digestOf(data)}
+		_, verr := tarballVersion(t.Context(), s.Path)
+		err := c.Unpack(t.Context(), s, filepath.Join(around, "tree"), nil)
+		if verr == nil && err == nil {
+			if _, err := Version(filepath.Join(around, "tree")); err != nil {
+				t.Errorf("the tarball has a version, the tree has not: %v", err)
+			}
+		}
+		if left, err := os.ReadDir(around); err != nil || len(left) != 1 {
+			t.Fatalf("beside the tree there is %v, %v", left, err)
+		}
+	})
+}
