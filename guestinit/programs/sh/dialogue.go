@@ -15,19 +15,23 @@ import (
 // until it ends or a statement exits.
 func dialogue(runner *interp.Runner) int {
 	lines := newLineReader(runner)
-	code := 0
+	code, over := 0, false
 	for {
 		lines.first = true
 		err := lines.parser.Interactive(lines, func(stmts []*syntax.Stmt) bool {
 			for _, stmt := range stmts {
-				if code = execute(runner, stmt); runner.Exited() {
+				var interrupted bool
+				if code, interrupted = interruptible(runner, stmt); interrupted {
+					break // the rest of the line goes with it
+				}
+				if over = runner.Exited(); over {
 					return false
 				}
 			}
 			lines.first = !lines.parser.Incomplete()
 			return true
 		})
-		if runner.Exited() || err == nil || errors.Is(err, io.EOF) {
+		if over || err == nil || errors.Is(err, io.EOF) {
 			return code
 		}
 		// A line that is no shell is forgotten, not the shell's end.

@@ -149,22 +149,29 @@ func profile(runner *interp.Runner) int {
 	return source(runner, file, file.Name())
 }
 
-// execute runs a node and gives its exit code. An interrupt from the terminal
-// goes to the whole foreground group; the shell outlives it.
+// execute runs a node and gives its exit code.
 func execute(runner *interp.Runner, node syntax.Node) int {
+	code, _ := interruptible(runner, node)
+	return code
+}
+
+// interruptible is execute for a dialogue. An interrupt from the terminal goes
+// to the whole foreground group and ends what runs; the interpreter then counts
+// as having exited, which a shell at a terminal must not.
+func interruptible(runner *interp.Runner, node syntax.Node) (code int, interrupted bool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := runner.Run(ctx, node)
 	var status interp.ExitStatus
 	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
 	case ctx.Err() != nil:
-		return 128 + int(syscall.SIGINT)
+		return 128 + int(syscall.SIGINT), true
+	case err == nil:
+		return 0, false
+	case errors.As(err, &status):
+		return int(status), false
 	}
-	return report(err, 1)
+	return report(err, 1), false
 }
 
 func report(err error, code int) int {
