@@ -39,10 +39,13 @@ type Boot struct {
 
 // Machine is what the virtual machine must be like.
 type Machine struct {
-	Type         string `json:"type"`             // "pc", "q35" or "microvm"
-	Virtio       string `json:"virtio,omitempty"` // "legacy", "transitional" or "modern"
-	CPU          string `json:"cpu,omitempty"`    // QEMU CPU model; empty: QEMU's default
-	ACPI         *bool  `json:"acpi,omitempty"`   // nil: the machine's default
+	Type   string `json:"type"`             // "pc", "q35" or "microvm"
+	Virtio string `json:"virtio,omitempty"` // "legacy", "transitional" or "modern"
+	CPU    string `json:"cpu,omitempty"`    // QEMU CPU model; empty: QEMU's default
+	ACPI   *bool  `json:"acpi,omitempty"`   // nil: the machine's default
+	// Channel is the guest's device for the guest protocol: "hvc0" (the default)
+	// or "ttyS1" for a kernel without virtio_console.
+	Channel      string `json:"channel,omitempty"`
 	MinMemoryMiB int    `json:"minMemoryMiB,omitempty"`
 	MaxVCPUs     int    `json:"maxVCPUs,omitempty"` // 0: no limit of its own
 }

@@ -87,6 +87,8 @@ func (m Machine) validate() error {
 		return invalid("config", "machine.type", "%q, want pc, q35 or microvm", clip(m.Type))
 	case !slices.Contains([]string{"", "legacy", "transitional", "modern"}, m.Virtio):
 		return invalid("config", "machine.virtio", "%q, want legacy, transitional or modern", clip(m.Virtio))
+	case !slices.Contains([]string{"", "hvc0", "ttyS1"}, m.Channel):
+		return invalid("config", "machine.channel", "%q, want hvc0 or ttyS1", clip(m.Channel))
 	case m.CPU != "" && !cpuPattern.MatchString(m.CPU):
 		return invalid("config", "machine.cpu", "%q is not a QEMU CPU model with flags", clip(m.CPU))
 	case m.MinMemoryMiB < 0 || m.MinMemoryMiB > 1<<24:

@@ -153,8 +153,8 @@ func (a *app) boot(ctx context.Context, ref string, command []string, f bootFlag
 		Append:    append(strings.Fields(img.Guest.CommandLine()), f.append...),
 		MemoryMiB: memory, VCPUs: f.cpus,
 		Type: need.Type, Virtio: need.Virtio, CPU: need.CPU,
-		ACPI: need.ACPI == nil || *need.ACPI,
-		RNG:  true,
+		ACPI: need.ACPI == nil || *need.ACPI, Channel: need.Channel,
+		RNG: true,
 	}
 	if a.verbose {
 		cfg.ConsoleLog = a.stderr

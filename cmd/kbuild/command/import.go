@@ -19,6 +19,7 @@ import (
 	"github.com/runv-legacy/runv-legacy/artifact"
 	"github.com/runv-legacy/runv-legacy/distro"
 	"github.com/runv-legacy/runv-legacy/initrd"
+	"github.com/runv-legacy/runv-legacy/machine"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -143,13 +144,17 @@ func importedGuest(k *distro.Result, opts distro.Options, virtio string) (artifa
 	if err != nil {
 		return artifact.Guest{}, err
 	}
+	channel := ""
+	if !k.Unchecked && !k.Has("virtio_console") {
+		channel = machine.ChannelSerial
+	}
 	return artifact.Guest{
 		SchemaVersion: artifact.SchemaVersion,
 		Kernel:        artifact.KernelInfo{Version: version, Release: k.Release},
 		OS:            "linux",
 		Architecture:  artifact.DefaultPlatform().Architecture,
 		Boot:          artifact.Boot{Console: "ttyS0", Append: []string{"quiet", panicParam, "no_timer_check"}},
-		Machine:       artifact.Machine{Type: "pc", Virtio: virtio, MinMemoryMiB: importedMinMemoryMiB},
+		Machine:       artifact.Machine{Type: "pc", Virtio: virtio, Channel: channel, MinMemoryMiB: importedMinMemoryMiB},
 		Provenance: artifact.Provenance{
 			Source: artifact.Source{
 				Package: filepath.Base(file), Digest: "sha256:" + digest, Verification: "unverified-local",
