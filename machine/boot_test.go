@@ -98,7 +98,7 @@ func TestDeadBoots(t *testing.T) {
 			{"no init", "", func(c *Config) { c.Initrd = noInit }, NoInit, ""},
 			{"no initrd", "", func(c *Config) { c.Initrd = "" }, NoInit, ""},
 			{"init is no program", "", func(c *Config) { c.Initrd = textInit }, NoInit, "Failed to execute /init"},
-			{"initrd is garbage", "", func(c *Config) { c.Initrd = garbage }, NoInit, "initramfs"},
+			{"initrd is garbage", "", func(c *Config) { c.Initrd = garbage }, NoInit, "nitramfs"},
 			{"no console", "hang", func(c *Config) {
 				c.Append = []string{"console=ttyS1"}
 				c.Limits = Limits{FirstOutput: 3 * time.Second}
