@@ -42,7 +42,8 @@ func (p *parser) attribute(word string, args []token) string {
 		if len(args) > 0 && args[0].text == "on" {
 			args = args[1:]
 		}
-		// 6.19 has "depends on A if B": A counts only where B holds.
+		// "depends on A if B": A counts only where B holds. Neither 2.6.32 nor 6.1
+		// has it.
 		cond, rest, ok := parseExpr(args)
 		if ok && len(rest) > 0 {
 			var when *expr

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of a .config. conf's own limit was 4096 up to 2.6.3x; the
-// longest in use are CONFIG_EXTRA_FIRMWARE and CONFIG_CMDLINE.
+// maxLine bounds a line of a .config. The longest in use are those of
+// CONFIG_EXTRA_FIRMWARE and CONFIG_CMDLINE.
 const maxLine = 1 << 20
 
 // Config is a .config: the values of symbols by name, without CONFIG_, as the file

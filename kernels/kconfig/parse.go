@@ -79,7 +79,7 @@ func (p *parser) statement(line string, depth int) error {
 	if text == "" || text[0] == '#' || strings.HasPrefix(text, "$(") && p.macroLine(text) {
 		return nil
 	}
-	// Up to 4.18 conf takes no notice of "---", so that "--- help ---" is help too.
+	// 2.6.32 has both "---help---" and, in drivers/w1, "--- help ---".
 	if strings.TrimSpace(strings.Trim(text, "-")) == "help" {
 		p.skipHelp()
 		return nil

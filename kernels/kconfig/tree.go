@@ -99,7 +99,7 @@ func LoadTree(dir, arch string) (*Tree, error) {
 	t := &Tree{root: root, symbols: map[string]*symbol{}, vars: variables(arch)}
 	start := "Kconfig"
 	if _, err := root.Stat(start); errors.Is(err, fs.ErrNotExist) {
-		// Up to 2.6.36 the architecture's file is the first.
+		// 2.6.32 has no Kconfig at the top: the architecture's file is the first.
 		start = path.Join("arch", t.vars["SRCARCH"].text, "Kconfig")
 	}
 	p := &parser{tree: t, in: &entry{kind: entryRoot}}
