@@ -399,10 +399,9 @@ func TestNamedPort(t *testing.T) {
 func TestHostThatIsReplacedFindsNoOldJobs(t *testing.T) {
 	forEachKernel(t, func(t *testing.T, kernel string) {
 		v := boot(t, vmConfig{kernel: kernel, channel: "virtconsole", append: "quiet"})
-		keep := &keptOpen{Conn: v.channel}
 		ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
 		defer cancel()
-		first, err := protocol.Connect(ctx, keep, protocol.AttachBoot, protocol.Options{})
+		first, err := protocol.Connect(ctx, keptOpen{v.channel}, protocol.AttachBoot, protocol.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -411,8 +410,10 @@ func TestHostThatIsReplacedFindsNoOldJobs(t *testing.T) {
 			t.Fatal(err)
 		}
 		readLine(t, j.Stdout)
-		keep.leave()
 		first.Close()
+		if err := v.channel.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
 		second, err := protocol.Connect(ctx, v.channel, protocol.AttachResync, protocol.Options{})
 		if err != nil {
 			t.Fatal(err)

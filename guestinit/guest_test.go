@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,7 +48,9 @@ type vm struct {
 	console *lineBuffer
 	channel net.Conn
 	started time.Time
-	exited  chan error
+	// inFlight is the channel's Options.InFlight.
+	inFlight int
+	exited   chan error
 }
 
 type lineBuffer struct {
@@ -83,16 +86,13 @@ func boot(t testing.TB, c vmConfig) *vm {
 	if c.initrd == "" {
 		c.initrd = testInitrd(t, true)
 	}
-	socket := filepath.Join(t.TempDir(), "ch")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	v := &vm{console: &lineBuffer{}, exited: make(chan error, 1), started: time.Now()}
+	theirs := v.openChannel(t)
+	defer theirs.Close()
 	args := []string{"-accel", "tcg", "-nodefaults", "-no-reboot", "-display", "none",
 		"-m", fmt.Sprint(c.memory), "-kernel", c.kernel, "-initrd", c.initrd,
 		"-append", "console=ttyS0 panic=1 " + c.append, "-serial", "stdio"}
-	chardev := []string{"-chardev", "socket,id=ch,path=" + socket}
+	chardev := []string{"-chardev", "socket,id=ch,fd=3"}
 	switch c.channel {
 	case "virtconsole":
 		args = append(append(args, chardev...), "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=ch")
@@ -101,9 +101,14 @@ func boot(t testing.TB, c vmConfig) *vm {
 	case "serial":
 		args = append(append(args, chardev...), "-serial", "chardev:ch")
 	}
-	v := &vm{console: &lineBuffer{}, exited: make(chan error, 1), started: time.Now()}
 	v.cmd = exec.Command("qemu-system-x86_64", args...)
 	v.cmd.Stdout, v.cmd.Stderr = v.console, v.console
+	if c.channel != "none" {
+		v.cmd.ExtraFiles = []*os.File{theirs}
+	}
+	if c.channel == "port" {
+		v.inFlight = -1
+	}
 	if err := v.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,18 +119,37 @@ func boot(t testing.TB, c vmConfig) *vm {
 			t.Logf("console:\n%s", v.console)
 		}
 	})
-	if c.channel != "none" {
-		if v.channel, err = l.Accept(); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return v
+}
+
+// openChannel makes the socket pair between the host and QEMU.
+func (v *vm) openChannel(t testing.TB) *os.File {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "qemu")
+	defer ours.Close()
+	raw, err := theirs.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.inFlight, err = protocol.WidenSocket(raw); err != nil {
+		t.Fatal(err)
+	}
+	if v.channel, err = net.FileConn(ours); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.channel.Close() })
+	return theirs
 }
 
 func (v *vm) connect(t testing.TB, opts protocol.Options) *protocol.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
 	defer cancel()
+	opts.InFlight = v.inFlight
 	cl, err := protocol.Connect(ctx, v.channel, protocol.AttachBoot, opts)
 	if err != nil {
 		t.Fatalf("%v; console:\n%s", err, v.console)
