@@ -70,7 +70,8 @@ func scripts() map[string]string {
 		"printf abc | sha256sum":                          "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -\n",
 		"env -i A=1 env":                                  "A=1\n",
 		"mkdir -p /tmp/d/e && cp /etc/passwd /tmp/d/p && mv /tmp/d/p /tmp/d/e/q && ln -s q /tmp/d/e/l && chmod 600 /tmp/d/e/q && head -c 4 /tmp/d/e/l && rm -r /tmp/d && find -name d /tmp": "root",
-		"(sleep 0.2; echo later) & echo now; wait": "now\nlater\n",
+		"(sleep 0.2; echo later) & echo now; wait":     "now\nlater\n",
+		"readlink /bin/sh; readlink -f /bin/../bin/sh": "bb\n/bin/bb\n",
 		"which ls":           "/bin/ls\n",
 		"seq 3 | xargs echo": "1 2 3\n",
 	}

@@ -48,7 +48,6 @@ import (
 	_ "github.com/u-root/u-root/cmds/core/printenv"
 	_ "github.com/u-root/u-root/cmds/core/ps"
 	_ "github.com/u-root/u-root/cmds/core/pwd"
-	_ "github.com/u-root/u-root/cmds/core/readlink"
 	_ "github.com/u-root/u-root/cmds/core/rm"
 	_ "github.com/u-root/u-root/cmds/core/rmmod"
 	_ "github.com/u-root/u-root/cmds/core/seq"
