@@ -64,8 +64,8 @@ const outOfMemory = "out of memory?"
 // msg say what is in it; without msg the whole line is the message.
 type logError struct {
 	re *regexp.Regexp
-	// consequence: make's word for a failure that something else has caused, as a
-	// rule. It counts only when nothing else is found.
+	// consequence: as a rule something else has caused this, or it is no error. It
+	// counts only when nothing else is found.
 	consequence bool
 	killed      bool
 }
@@ -98,8 +98,8 @@ func logErrors() []logError {
 		// objtool, modpost, sorttable and their like.
 		{re: c(`^(?P<file>[^\s:]+\.o): error: (?P<msg>objtool: .*)$`)},
 		{re: c(`^(?P<msg>(?:ERROR|FATAL|error): .*)$`)},
-		// perl.
-		{re: c(`^(?P<msg>.*) at (?P<file>\S+) line (?P<line>\d+)\.$`)},
+		// perl, whose last words look like its warnings.
+		{re: c(`^(?P<msg>.*) at (?P<file>\S+) line (?P<line>\d+)\.$`), consequence: true},
 		// sh, when a program is missing.
 		{re: c(`^(?:/bin/)?(?:ba|da)?sh: (?:line )?(?:\d+: )?(?P<msg>\S+: (?:command )?not found)$`)},
 		{re: c(`^(?P<file>[^\s:]+): (?:line )?(?P<line>\d+): (?P<msg>\S+: (?:command )?not found)$`)},
@@ -140,7 +140,7 @@ func firstError(log io.Reader, dir string) (*CompileError, bool) {
 // matchError reads one line.
 func matchError(s string, forms []logError, dir string) (*CompileError, logError) {
 	// ld and gcc warn of some of the same things.
-	if len(s) > 4096 || strings.HasPrefix(s, "+ ") || strings.Contains(s, "warning: ") {
+	if len(s) > 4096 || strings.HasPrefix(s, "+ ") || strings.Contains(s, "warning: ") || strings.Contains(s, "Warning: ") {
 		return nil, logError{}
 	}
 	for _, form := range forms {

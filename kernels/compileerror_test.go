@@ -112,6 +112,11 @@ make[2]: *** [arch/x86/boot/compressed/Makefile:46: arch/x86/boot/compressed/vml
 Can't use 'defined(@array)' (Maybe you should just omit the defined()?) at kernel/timeconst.pl line 373.
 make[1]: *** [/src/linux/kernel/Makefile:129: kernel/timeconst.h] Error 255
 `, CompileError{File: "kernel/timeconst.pl", Line: 373, Message: "Can't use 'defined(@array)' (Maybe you should just omit the defined()?)"}},
+		"perl warns and the compiler fails": {`
+Use of uninitialized value $x in print at scripts/gen.pl line 7.
+arch/x86/include/asm/bitops.h:199: Warning: no instruction mnemonic suffix given; using default for 'bts'
+kernel/b.c:3:17: error: expected ';' before '}' token
+`, CompileError{File: "kernel/b.c", Line: 3, Message: "expected ';' before '}' token"}},
 		"flex": {`
 f.l:3: EOF encountered inside an action
 make[1]: *** [scripts/Makefile.host:9: scripts/kconfig/lexer.lex.c] Error 1
