@@ -99,33 +99,20 @@ func checkDebian(t *testing.T, res *distro.Result) {
 	}
 }
 
-func TestImportDebianPackage(t *testing.T) {
-	deb := debianKernel(t)
-	res, err := distro.Import(context.Background(), distro.Options{Deb: deb, TempDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkDebian(t, res)
-	t.Logf("%s: load %q, built in %q, missing %v", res.Release, res.LoadOrder, res.BuiltIn, res.Missing)
-
-	again, err := distro.Import(context.Background(), distro.Options{Deb: deb, TempDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(res.LoadOrder, again.LoadOrder) {
-		t.Errorf("two imports, two orders:\n%q\n%q", res.LoadOrder, again.LoadOrder)
-	}
-}
-
-// The same kernel as an unpacked folder with compressed modules and depmod's
-// files, and as an RPM package.
-func TestImportFolderAndRPMOfTheSameKernel(t *testing.T) {
+// A package, the same kernel as an unpacked folder with compressed modules and
+// depmod's files, and the same as an RPM package.
+func TestImportDebianKernel(t *testing.T) {
 	deb := debianKernel(t)
 	dir := t.TempDir()
 	shell(t, dir, "dpkg-deb -x \"$1\" root", deb)
-	want, err := distro.Import(context.Background(), distro.Options{Deb: deb, TempDir: t.TempDir()})
+	want, err := distro.Import(context.Background(), distro.Options{Deb: deb, TempDir: dir})
 	if err != nil {
 		t.Fatal(err)
+	}
+	checkDebian(t, want)
+	t.Logf("%s: load %q, built in %q, missing %v", want.Release, want.LoadOrder, want.BuiltIn, want.Missing)
+	if left, _ := filepath.Glob(filepath.Join(dir, "runv-legacy-import-*")); len(left) > 0 {
+		t.Errorf("the import left %q", left)
 	}
 	// What the test does not need costs only time.
 	shell(t, dir, "rm -rf root/usr root/lib/modules/*/kernel/drivers/infiniband root/lib/modules/*/kernel/drivers/net/ethernet")

@@ -75,7 +75,7 @@ func run(argv []string) int {
 }
 
 func parseArgs(argv []string) (options, error) {
-	opts := options{name: argv[0], login: strings.HasPrefix(argv[0], "-")}
+	opts := options{name: argv[0]}
 	args := argv[1:]
 	wantCommand := false
 	for len(args) > 0 && len(args[0]) > 1 && (args[0][0] == '-' || args[0][0] == '+') {
