@@ -185,7 +185,11 @@ func (g *guest) session(ctx context.Context, l *protocol.Listener, info *protoco
 	}
 	s.conn = conn
 	close(s.ready)
-	defer s.jobs.kill(syscall.SIGKILL)
+	defer func() {
+		s.jobs.kill(syscall.SIGKILL)
+		// Also what jobs left behind: every process came from one of them.
+		_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: there is none
+	}()
 	select {
 	case p := <-off:
 		flush, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -142,8 +142,8 @@ func TestPanicIsLocated(t *testing.T) {
 			recover()
 			site = panicSite(stackNow())
 		}()
-		var m map[string]int
-		m["x"] = 1
+		none := []int{}
+		none[len(site)] = 1
 	}()
 	if !strings.Contains(site, "TestPanicIsLocated") {
 		t.Errorf("%q", site)
@@ -153,7 +153,8 @@ func TestPanicIsLocated(t *testing.T) {
 func TestRequestsOfAForeignKind(t *testing.T) {
 	ready := make(chan struct{})
 	close(ready)
-	s := &server{ready: ready, jobs: newJobs(newReaper(), func() {}), off: make(chan protocol.Poweroff, 1), crash: func() {}}
+	off := make(chan protocol.Poweroff, 1)
+	s := &server{ready: ready, jobs: newJobs(newReaper(), func() {}), off: off, crash: func() {}}
 	for name, c := range map[string]struct {
 		method, params string
 		code           protocol.Code
@@ -174,7 +175,17 @@ func TestRequestsOfAForeignKind(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := s.handle(context.Background(), "poweroff", nil); err != nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := s.handle(ctx, "poweroff", []byte(`{"graceMillis":5}`)); err != nil {
 		t.Error(err)
+	}
+	select {
+	case <-off:
+		t.Error("the machine ends before the answer")
+	default:
+	}
+	cancel()
+	if p := <-off; p.GraceMillis != 5 {
+		t.Errorf("%+v", p)
 	}
 }

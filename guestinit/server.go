@@ -78,7 +78,7 @@ func (s *server) handle(ctx context.Context, method string, params json.RawMessa
 	case protocol.MethodStats:
 		return call(params, func(p protocol.StatsRequest) (any, error) { return stats("/proc", p, s.jobs.names()) })
 	case protocol.MethodPoweroff:
-		return call(params, s.poweroff)
+		return call(params, func(p protocol.Poweroff) (any, error) { return nil, s.poweroff(ctx, p) })
 	}
 	return nil, callError(protocol.CodeUnknown, "this guest has no method %q", method)
 }
@@ -102,14 +102,19 @@ func ping(p protocol.Ping) (any, error) {
 	return p, nil
 }
 
-func (s *server) poweroff(p protocol.Poweroff) (any, error) {
+// poweroff lets the machine end once its answer is on the way, which is when
+// ctx ends.
+func (s *server) poweroff(ctx context.Context, p protocol.Poweroff) error {
 	if p.GraceMillis < 0 || p.GraceMillis > 600_000 {
-		return nil, callError(protocol.CodeInvalid, "graceMillis: %d is not within 0 and 600000", p.GraceMillis)
+		return callError(protocol.CodeInvalid, "graceMillis: %d is not within 0 and 600000", p.GraceMillis)
 	}
-	select {
-	case s.off <- p:
-		return nil, nil
-	default:
-		return nil, callError(protocol.CodeBusy, "the guest is powering off")
-	}
+	go func() {
+		defer s.crash()
+		<-ctx.Done()
+		select {
+		case s.off <- p:
+		default: // it is powering off already
+		}
+	}()
+	return nil
 }

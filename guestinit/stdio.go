@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -188,8 +187,9 @@ func drain(stream *protocol.Stream, r *os.File, pipe bool) {
 				}
 			}
 		}
-		// A terminal whose last slave was closed gives EIO (pty(7)).
-		if errors.Is(err, syscall.EIO) || errors.Is(err, io.EOF) || err != nil {
+		// Besides io.EOF, a terminal whose last slave was closed gives EIO
+		// (pty(7)); any other error ends the output as well.
+		if err != nil {
 			break
 		}
 	}

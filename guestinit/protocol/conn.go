@@ -35,7 +35,8 @@ type Options struct {
 	Keepalive time.Duration
 	// Handler answers the peer's requests; without one every method is
 	// unknown. It is called in a goroutine of its own; its context ends when
-	// the caller withdraws the request or the connection ends. An error that
+	// the caller withdraws the request, when the answer has been queued, or
+	// when the connection ends. An error that
 	// is a *CallError reaches the peer as it is, another as CodeInternal.
 	Handler func(ctx context.Context, method string, params json.RawMessage) (any, error)
 	// OnEvent receives the peer's events in order, on the goroutine that

@@ -167,16 +167,18 @@ func (c *Conn) serve(m message) error {
 	return nil
 }
 
+// handle counts as serving until the answer is queued, so that its context
+// tells a handler that has more to do after that.
 func (c *Conn) handle(ctx context.Context, m message) {
 	answer := c.answer(ctx, m)
-	c.mu.Lock()
-	c.serving[m.ID]()
-	delete(c.serving, m.ID)
-	c.mu.Unlock()
 	if err := c.send(c.ctx, answer, true); err != nil && errors.Is(err, ErrTooLong) {
 		answer = message{ID: m.ID, Error: &CallError{Code: CodeTooLarge, Message: "the answer is over a message's limit"}}
 		_ = c.send(c.ctx, answer, true) // else the session is over
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving[m.ID]()
+	delete(c.serving, m.ID)
 }
 
 func (c *Conn) answer(ctx context.Context, m message) message {

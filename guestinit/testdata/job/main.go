@@ -38,6 +38,9 @@ func main() {
 	case "both":
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "to stderr")
+	case "daemon": // ends and leaves a process
+		cmd := exec.Command("/bin/job", "sleep")
+		check(0, cmd.Start())
 	case "sleep":
 		fmt.Println("sleeping")
 		time.Sleep(time.Hour)
