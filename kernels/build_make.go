@@ -41,6 +41,8 @@ func (m makeRun) run(ctx context.Context) error {
 	}
 	cmd := exec.Command("make", m.args...)
 	cmd.Dir, cmd.Env, cmd.Stdin = m.dir, m.env, m.stdin
+	// A process that left the group and still has the output open is not waited for.
+	cmd.WaitDelay = 2 * makeGrace
 	out := &lineWriter{to: m.out, line: m.line}
 	cmd.Stdout, cmd.Stderr = out, out
 	// If this process dies without a word make gets SIGTERM, which it hands down

@@ -48,7 +48,7 @@ const (
 func proofDir(t testing.TB) string {
 	t.Helper()
 	h := sha256.New()
-	for _, pattern := range []string{"build*.go", "config*.go", "objects.mk", "recipe.go", "unpack*.go", "workspace.go"} {
+	for _, pattern := range []string{"build*.go", "config*.go", "objects*", "recipe.go", "unpack*.go", "workspace.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -110,8 +110,9 @@ func folderLists(file string) ([]string, error) {
 	var lists []string
 	for line := range strings.Lines(strings.ReplaceAll(string(data), "\\\n", " ")) {
 		// The second kind of assignment turns folders into files:
-		// init-y := $(patsubst %/, %/built-in.o, $(init-y)).
-		if dirLists.MatchString(line) && !strings.Contains(line, "patsubst") {
+		// init-y := $(patsubst %/, %/built-in.o, $(init-y)), libs-y := $(libs-y1) $(libs-y2).
+		_, value, _ := strings.Cut(line, "=")
+		if dirLists.MatchString(line) && !strings.Contains(value, "$(") {
 			lists = append(lists, strings.TrimRight(line, "\n"))
 		}
 	}

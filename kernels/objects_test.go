@@ -4,6 +4,8 @@
 package kernels
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +26,34 @@ func TestPlanIsRead(t *testing.T) {
 	want := []string{"arch/x86/boot/a20.o", "arch/x86/lib/x.o", "kernel/fork.o", "kernel/sched.o", "kernel/time/timer.o"}
 	if got := sortedKeys(parsePlan([]byte(out))); !slices.Equal(got, want) {
 		t.Errorf("plan %v, want %v", got, want)
+	}
+}
+
+func TestFoldersOfATopMakefile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "Makefile")
+	text := `core-y		:= usr/
+core-y		+= kernel/ mm/ \
+		   fs/
+drivers-$(CONFIG_PCI)   += arch/x86/pci/
+libs-y		:= lib/
+head-y := arch/x86/kernel/head_$(BITS).o
+core-y		:= $(patsubst %/, %/built-in.o, $(core-y))
+libs-y1		:= $(patsubst %/, %/lib.a, $(libs-y))
+libs-y		:= $(libs-y1) $(libs-y2)
+`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := folderLists(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		got[i] = strings.Join(strings.Fields(got[i]), " ")
+	}
+	want := []string{"core-y := usr/", "core-y += kernel/ mm/ fs/", "drivers-$(CONFIG_PCI) += arch/x86/pci/", "libs-y := lib/"}
+	if !slices.Equal(got, want) {
+		t.Errorf("lists %q, want %q", got, want)
 	}
 }
 
