@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"math/rand"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +36,11 @@ func TestGuestDoesWhatItIsAsked(t *testing.T) {
 		if !consoleHas(v, "ready "+cl.Guest().Release) || !consoleHas(v, "power off") {
 			t.Error("the console lacks a line")
 		}
-		if consoleHas(v, "warning") || consoleHas(v, "error") || consoleHas(v, "panic") {
+		missing := consoleHas(v, "warning: load module: open /lib/none.ko: no such file or directory")
+		if missing != (modulesFor(kernel) != "") {
+			t.Errorf("the warning of a missing module: %v", missing)
+		}
+		if !missing && consoleHas(v, "warning") || consoleHas(v, "error") || consoleHas(v, "panic") {
 			t.Error("the console has a complaint")
 		}
 	})
@@ -46,7 +52,16 @@ func testHello(t *testing.T, cl *protocol.Client) {
 	if g.Arch != "x86_64" || g.CPUs != 1 || g.Channel != "hvc0" || g.MemoryKiB < 64<<10 || g.UptimeMS <= 0 {
 		t.Errorf("hello: %+v", *g)
 	}
-	for _, f := range []string{"9p", "ext4", "squashfs", "ns:net", "ns:pid", "ns:mnt", "ns:uts", "ns:ipc", "seccomp", "devpts-newinstance", "cgroup:memory"} {
+	modules := strings.HasPrefix(g.Release, "6.1") && os.Getenv(modulesEnv) != ""
+	if modules && g.Has("9p") || !modules && !g.Has("9p") {
+		t.Errorf("feature 9p is %v", g.Has("9p"))
+	}
+	for _, m := range []string{"virtio", "virtio_ring", "virtio_pci", "virtio_console", "squashfs"} {
+		if modules && !slices.Contains(g.Modules, m) {
+			t.Errorf("module %s was not loaded", m)
+		}
+	}
+	for _, f := range []string{"ext4", "squashfs", "ns:net", "ns:pid", "ns:mnt", "ns:uts", "ns:ipc", "seccomp", "devpts-newinstance", "cgroup:memory"} {
 		if !g.Has(f) {
 			t.Errorf("feature %s is missing", f)
 		}

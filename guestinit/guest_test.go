@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,11 +21,49 @@ import (
 )
 
 // The tests in this file boot a kernel, which has to be given:
-// RUNV_TEST_KERNEL_2_6_32 and RUNV_TEST_KERNEL_6_1 are bzImages with virtio
-// and a serial console built in.
+// RUNV_TEST_KERNEL_2_6_32 and RUNV_TEST_KERNEL_6_1 are bzImages with a serial
+// console built in. If virtio is not, as in a distribution's kernel,
+// RUNV_TEST_MODULES_6_1 is its lib/modules/VERSION, after depmod.
 var testKernels = []struct{ name, env string }{
 	{"2.6.32", "RUNV_TEST_KERNEL_2_6_32"},
 	{"6.1", "RUNV_TEST_KERNEL_6_1"},
+}
+
+const modulesEnv = "RUNV_TEST_MODULES_6_1"
+
+// modulesFor returns the folder of a kernel's modules, or "".
+func modulesFor(kernel string) string {
+	if kernel == os.Getenv("RUNV_TEST_KERNEL_6_1") {
+		return os.Getenv(modulesEnv)
+	}
+	return ""
+}
+
+// modulesInOrder lists modules after those that modules.dep says they need.
+func modulesInOrder(t testing.TB, dir string, names ...string) []string {
+	t.Helper()
+	dep, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, name := range names {
+		for _, line := range strings.Split(string(dep), "\n") {
+			path, needs, _ := strings.Cut(line, ":")
+			if moduleName(path) != name {
+				continue
+			}
+			// modules.dep names the direct needs first (depmod.d(5)).
+			files := append([]string{path}, strings.Fields(needs)...)
+			slices.Reverse(files)
+			for _, f := range files {
+				if !slices.Contains(order, f) {
+					order = append(order, f)
+				}
+			}
+		}
+	}
+	return order
 }
 
 const bootTimeout = 120 * time.Second
@@ -84,7 +123,7 @@ func boot(t testing.TB, c vmConfig) *vm {
 		c.memory = 128
 	}
 	if c.initrd == "" {
-		c.initrd = testInitrd(t, true)
+		c.initrd = testInitrd(t, true, modulesFor(c.kernel))
 	}
 	v := &vm{console: &lineBuffer{}, exited: make(chan error, 1), started: time.Now()}
 	theirs := v.openChannel(t)
@@ -184,13 +223,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testInitrd packs this package, with or without the entry of its own, and the
-// test program.
-func testInitrd(t testing.TB, ownEntry bool) string {
+// testInitrd packs this package, with or without the entry of its own, the test
+// program, and the modules that a channel and the tests need.
+func testInitrd(t testing.TB, ownEntry bool, modules string) string {
 	t.Helper()
 	built.Lock()
 	defer built.Unlock()
-	name := fmt.Sprintf("initrd-%v", ownEntry)
+	name := fmt.Sprintf("initrd-%v-%v", ownEntry, modules != "")
 	if f := built.files[name]; f != "" {
 		return f
 	}
@@ -222,6 +261,22 @@ func testInitrd(t testing.TB, ownEntry bool) string {
 	entry("bin/text", 0o100644, []byte("no program\n"))
 	entry("bin/noloader", 0o100755, []byte("#!/no/such/loader\n"))
 	entry("bin/garbage", 0o100755, []byte("\x7fELFgarbage"))
+	if modules != "" {
+		entry("lib", 0o40755, nil)
+		entry("etc", 0o40755, nil)
+		entry("etc/runv", 0o40755, nil)
+		list := "# for the tests\n/lib/none.ko\n"
+		for _, f := range modulesInOrder(t, modules, "virtio_pci", "virtio_console", "squashfs", "overlay") {
+			image, err := os.ReadFile(filepath.Join(modules, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			entry("lib/"+filepath.Base(f), 0o100644, image)
+			list += "/lib/" + filepath.Base(f) + "\n"
+		}
+		list += "/lib/virtio_console.ko\n" // again, which is fine
+		entry("etc/runv/modules", 0o100644, []byte(list))
+	}
 	entry("TRAILER!!!", 0, nil)
 	z.Close()
 	path := filepath.Join(built.dir, name)

@@ -119,7 +119,7 @@ func TestMeasureMemory(t *testing.T) {
 		for _, own := range []bool{true, false} {
 			hello, works := 0, 0
 			for mb := 64; mb >= 14; mb -= 2 {
-				said, ran := tryMemory(t, kernel, testInitrd(t, own), mb)
+				said, ran := tryMemory(t, kernel, testInitrd(t, own, modulesFor(kernel)), mb)
 				if said {
 					hello = mb
 				}

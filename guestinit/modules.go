@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -36,7 +37,9 @@ func loadListed(list string) (loaded, warnings []string) {
 			warnings = append(warnings, err.Error())
 			continue
 		}
-		loaded = append(loaded, moduleName(path))
+		if name := moduleName(path); !slices.Contains(loaded, name) {
+			loaded = append(loaded, name)
+		}
 	}
 	return loaded, warnings
 }
