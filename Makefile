@@ -33,8 +33,7 @@ demo: build
 	@hack/demo '$(PROFILE)' '$(SOURCE)'
 
 test: setup-test build check
-	@"$(GO)" test -race -timeout $(TESTTIME) ./...
-	@cd guestinit && "$(GO)" test ./... && "$(GO)" vet ./...
+	@hack/test $(TESTTIME)
 
 # Formatting, vet and staticcheck over every module.
 check:
