@@ -118,7 +118,7 @@ func TestMeasureMemory(t *testing.T) {
 	forEachKernel(t, func(t *testing.T, kernel string) {
 		for _, own := range []bool{true, false} {
 			hello, works := 0, 0
-			for mb := 64; mb >= 14; mb -= 2 {
+			for mb := 104; mb >= 14; mb -= 2 {
 				said, ran := tryMemory(t, kernel, testInitrd(t, own, modulesFor(kernel)), mb)
 				if said {
 					hello = mb
