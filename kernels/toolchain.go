@@ -4,6 +4,7 @@
 package kernels
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,10 +13,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 )
 
 // Errors of the toolchain. A [ToolchainError] is each of those that apply.
@@ -101,28 +102,35 @@ func or(s, fallback string) string {
 func ProbeCompiler(ctx context.Context, t Toolchain) (Compiler, error) {
 	var c Compiler
 	var verbose string
-	g, ctx := errgroup.WithContext(ctx)
-	ask := func(dst *string, missing MissingTool, arg ...string) {
-		g.Go(func() error {
-			out, err := toolOutput(ctx, arg[0], arg[1:]...)
-			if errors.Is(err, exec.ErrNotFound) {
-				return &ToolchainError{Missing: []MissingTool{missing}}
-			}
-			*dst = out
-			return err
-		})
-	}
 	cc := compilerTool(t)
-	ask(&c.Name, cc, t.cc(), "--version")
-	ask(&verbose, cc, t.cc(), "-v")
-	ask(&c.Linker, MissingTool{Name: "ld", Package: "binutils", Why: "links the kernel"}, "ld", "-v")
-	ask(&c.Assembler, MissingTool{Name: "as", Package: "binutils", Why: "assembles the kernel"}, "as", "--version")
-	ask(&c.Compressor, MissingTool{Name: "gzip", Package: "gzip", Why: "compresses the kernel"}, "gzip", "--version")
-	if err := g.Wait(); err != nil {
-		var missing *ToolchainError
-		if errors.As(err, &missing) {
-			return Compiler{}, missing
+	probes := []struct {
+		dst  *string
+		tool MissingTool
+		arg  string
+	}{
+		{&c.Name, cc, "--version"},
+		{&verbose, cc, "-v"},
+		{&c.Linker, MissingTool{Name: "ld", Package: "binutils", Why: "links the kernel"}, "-v"},
+		{&c.Assembler, MissingTool{Name: "as", Package: "binutils", Why: "assembles the kernel"}, "--version"},
+		{&c.Compressor, MissingTool{Name: "gzip", Package: "gzip", Why: "compresses the kernel"}, "--version"},
+	}
+	// Each is asked to its end: the error names all that is missing.
+	errs := make([]error, len(probes))
+	var wg sync.WaitGroup
+	for i, p := range probes {
+		wg.Go(func() { *p.dst, errs[i] = toolOutput(ctx, p.tool.Name, p.arg) })
+	}
+	wg.Wait()
+	missing := &ToolchainError{}
+	for i, p := range probes {
+		if errors.Is(errs[i], exec.ErrNotFound) && !slices.Contains(missing.Missing, p.tool) {
+			missing.Missing = append(missing.Missing, p.tool)
 		}
+	}
+	if len(missing.Missing) > 0 {
+		return Compiler{}, missing
+	}
+	if err := cmp.Or(errs...); err != nil {
 		return Compiler{}, fmt.Errorf("ask %s which compiler it is: %w", t.cc(), err)
 	}
 	sum := sha256.Sum256([]byte(verbose))
